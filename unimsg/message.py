@@ -1,0 +1,405 @@
+"""The message: headers, typed properties and a body, immutable.
+
+`Message` is what a user builds (pydantic judges the arguments); `ReceivedMessage` is what the codec has judged and a
+consumer hands out: the same interface over lazily read contents, plus the facts of its delivery (`redelivered`,
+`delivery_count`) and the means to settle it. Source of the headers: Jakarta Messaging 3.1 §3.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import lru_cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, overload
+
+from unimsg import bodies
+from unimsg.destination import Destination, parse_destination
+from unimsg.errors import IllegalStateError, MessageFormatError
+from unimsg.headers import DeliveryMode
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from pydantic import GetCoreSchemaHandler, TypeAdapter
+    from pydantic_core import CoreSchema
+    from typing_extensions import TypeVar
+
+    T_co = TypeVar("T_co", covariant=True, default=Any)
+else:
+    from typing import TypeVar
+
+    T_co = TypeVar("T_co", covariant=True)
+M = TypeVar("M")
+
+__all__ = ["Message", "ReceivedMessage"]
+
+_NO_PROPERTIES: Mapping[str, Any] = MappingProxyType({})
+
+
+class Message(Generic[T_co]):
+    """A message: a body, properties and headers; immutable, equal by content."""
+
+    __slots__ = ("_body", "_head", "_kind", "_payload", "_properties")
+
+    _head: dict[str, Any]
+    _properties: Mapping[str, Any] | None
+    _kind: str | None
+    _payload: Any
+    _body: Any
+
+    def __init__(
+        self,
+        body: T_co | None = None,
+        *,
+        properties: Mapping[str, Any] | None = None,
+        message_id: str | None = None,
+        correlation_id: str | None = None,
+        type: str | None = None,
+        destination: Destination[Any] | None = None,
+        reply_to: Destination[Any] | None = None,
+        priority: int = 4,
+        delivery_mode: DeliveryMode = DeliveryMode.PERSISTENT,
+        timestamp: datetime | None = None,
+        expiration: datetime | None = None,
+        delivery_time: datetime | None = None,
+        group_id: str | None = None,
+        group_seq: int | None = None,
+    ) -> None:
+        """Build a message; the producer stamps id, destination and timestamp when it sends it.
+
+        Times are aware datetimes. Raises MessageFormatError with the name of the argument that cannot be.
+        """
+        from unimsg.envelope import head_of
+
+        head, checked = head_of(locals())
+        self._fill(head, checked, *bodies.classify(body), body)
+
+    def _fill(self, head: dict[str, Any], properties: Mapping[str, Any], kind: str | None, payload: Any, body: Any) -> None:
+        put = object.__setattr__
+        put(self, "_head", head)
+        put(self, "_properties", properties)
+        put(self, "_kind", kind)
+        put(self, "_payload", payload)
+        put(self, "_body", body)
+
+    @classmethod
+    def of(cls, head: dict[str, Any], properties: Mapping[str, Any], kind: str | None, payload: Any, body: Any) -> Message[Any]:
+        """Build a message of parts that were checked before (for the client and the codec)."""
+        message = cls.__new__(cls)
+        message._fill(head, properties, kind, payload, body)
+        return message
+
+    # Headers.
+
+    @property
+    def head(self) -> Mapping[str, Any]:
+        """Return the headers that are set, by their names on the wire, in canonical order."""
+        return self._head
+
+    @property
+    def message_id(self) -> str | None:
+        """Return the id, `ID:…`, or None before it is sent (JMSMessageID)."""
+        return self._head.get("id")
+
+    @property
+    def correlation_id(self) -> str | None:
+        """Return the id of what this belongs to or answers (JMSCorrelationID)."""
+        return self._head.get("correlation-id")
+
+    @property
+    def type(self) -> str | None:
+        """Return the application's name for this kind of message (JMSType)."""
+        return self._head.get("type")
+
+    @property
+    def destination(self) -> Destination[Any] | None:
+        """Return where it was sent to (JMSDestination)."""
+        text = self._head.get("destination")
+        return None if text is None else parse_destination(text)
+
+    @property
+    def reply_to(self) -> Destination[Any] | None:
+        """Return where an answer should go (JMSReplyTo)."""
+        text = self._head.get("reply-to")
+        return None if text is None else parse_destination(text)
+
+    @property
+    def priority(self) -> int:
+        """Return the priority, 0 to 9 (JMSPriority)."""
+        return self._head.get("priority", 4)
+
+    @property
+    def delivery_mode(self) -> DeliveryMode:
+        """Return whether it survives the broker (JMSDeliveryMode)."""
+        return DeliveryMode.NON_PERSISTENT if self._head.get("delivery-mode") == "non-persistent" else DeliveryMode.PERSISTENT
+
+    @property
+    def timestamp(self) -> datetime | None:
+        """Return when it was handed over for sending, in UTC (JMSTimestamp)."""
+        return self._head.get("timestamp")
+
+    @property
+    def expiration(self) -> datetime | None:
+        """Return when it ends, in UTC, or None for never (JMSExpiration)."""
+        return self._head.get("expiration")
+
+    @property
+    def delivery_time(self) -> datetime | None:
+        """Return before when it may not be delivered, in UTC, or None (JMSDeliveryTime)."""
+        return self._head.get("delivery-time")
+
+    @property
+    def group_id(self) -> str | None:
+        """Return the group it belongs to (JMSXGroupID)."""
+        return self._head.get("group-id")
+
+    @property
+    def group_seq(self) -> int | None:
+        """Return its place in the group, from 1 (JMSXGroupSeq)."""
+        return self._head.get("group-seq")
+
+    @property
+    def origin(self) -> str | None:
+        """Return the connection that sent it, where the backend needs this for no_local."""
+        return self._head.get("origin")
+
+    # Contents.
+
+    @property
+    def properties(self) -> Mapping[str, Any]:
+        """Return the properties, read-only, in the order they were set."""
+        properties = self._properties
+        return MappingProxyType(properties) if type(properties) is dict else properties  # type: ignore[return-value]
+
+    @property
+    def body_kind(self) -> str | None:
+        """Return `text`, `bytes`, `map`, `stream`, `object`, `fields`, or None where there is no body."""
+        return self._kind
+
+    @property
+    def payload(self) -> Any:
+        """Return the body as the codec takes and gives it (the table in `unimsg.bodies`)."""
+        return self._payload
+
+    @property
+    def body(self) -> T_co:
+        """Return the body. Raises MessageFormatError where it is not what its destination's type says."""
+        return self._body
+
+    @overload
+    def body_as(self, model: type[M]) -> M: ...
+    @overload
+    def body_as(self, model: TypeAdapter[M]) -> M: ...
+    def body_as(self, model: Any) -> Any:
+        """Return the body as a pydantic model or any type that pydantic can validate. Raises MessageFormatError."""
+        return build_body(model, self.body_kind, self.payload)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a message is immutable: cannot set {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a message is immutable: cannot delete {name!r}")
+
+    def __eq__(self, other: object) -> bool:
+        """Compare headers, properties (in any order) and the body as it travels."""
+        if not isinstance(other, Message):
+            return NotImplemented
+        return (self.head, dict(self.properties), self.body_kind, self.payload) == (other.head, dict(other.properties), other.body_kind, other.payload)
+
+    def __hash__(self) -> int:
+        return hash((self.message_id, self.body_kind))
+
+    def __repr__(self) -> str:
+        shown = [f"{name}={value!r}" for name, value in self._head.items()]
+        try:
+            shown += [f"properties={dict(self.properties)!r}"] if self.properties else []
+            text = repr(self.payload)
+            shown.append(f"{self.body_kind} body={text if len(text) <= 80 else text[:77] + '...'}")
+        except MessageFormatError as error:
+            shown.append(f"unreadable: {error}")
+        return f"<{type(self).__name__} {' '.join(shown)}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (Message, dict(self._head), dict(self.properties), self.body_kind, self.payload)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        from unimsg.envelope import message_schema
+
+        return message_schema(cls)
+
+
+class Reader(Protocol):
+    """What a codec leaves in a received message, to read the rest on first use; shared by messages of one shape."""
+
+    def properties(self, state: Any) -> dict[str, Any]:
+        """Return the typed properties."""
+
+    def body(self, state: Any) -> tuple[str | None, Any]:
+        """Return the kind and the payload of the body."""
+
+
+class Settler(Protocol):
+    """What a consumer leaves in a message that it hands out, to settle it by."""
+
+    async def acknowledge(self, message: ReceivedMessage[Any]) -> None: ...
+    async def release(self, message: ReceivedMessage[Any], delay: float) -> None: ...
+    async def reject(self, message: ReceivedMessage[Any], reason: str) -> None: ...
+    async def extend(self, message: ReceivedMessage[Any], seconds: float) -> None: ...
+
+
+class ReceivedMessage(Message[T_co]):
+    """A message that came from a broker or out of bytes: read lazily, and settled by its own methods."""
+
+    __slots__ = ("_body_type", "_read", "_reader", "_settler", "_state", "delivery", "delivery_count", "raw")
+
+    raw: bytes | None
+    """The canonical bytes that it came as, or None if it must be encoded anew."""
+    delivery_count: int
+    """How often it has been delivered, this time included (JMSXDeliveryCount); exact only where the backend says so."""
+    delivery: Any
+    """What the consumer that handed it out knows it by."""
+
+    def __init__(self, head: dict[str, Any], reader: Reader, state: Any, raw: bytes | None = None) -> None:
+        """Take the headers, decoded, and what reads the rest on first use (for codecs)."""
+        put = object.__setattr__
+        put(self, "_head", head)
+        put(self, "_reader", reader)
+        put(self, "_state", state)
+        put(self, "raw", raw)
+        put(self, "_properties", None)
+        put(self, "_read", 0)
+        put(self, "_settler", None)
+        put(self, "_body_type", None)
+        put(self, "delivery_count", 1)
+
+    def delivered(self, count: int, settler: Settler, delivery: Any, body_type: Any) -> Self:
+        """Add the facts of a delivery (for the client)."""
+        put = object.__setattr__
+        put(self, "delivery_count", count)
+        put(self, "_settler", settler)
+        put(self, "delivery", delivery)
+        put(self, "_body_type", body_type)
+        return self
+
+    @property
+    def wire(self) -> tuple[Reader, Any]:
+        """Return what the codec left here, so that it can encode the same values again."""
+        return self._reader, self._state
+
+    @property
+    def redelivered(self) -> bool:
+        """Tell whether it was probably delivered before (JMSRedelivered)."""
+        return self.delivery_count > 1
+
+    @property
+    def properties(self) -> Mapping[str, Any]:
+        """Return the properties, read-only. Raises MessageFormatError where a value is of an unknown type."""
+        if self._properties is None:
+            object.__setattr__(self, "_properties", MappingProxyType(self._reader.properties(self._state)))
+        return self._properties  # type: ignore[return-value]
+
+    def _load(self) -> None:
+        kind, payload = self._reader.body(self._state)
+        object.__setattr__(self, "_kind", kind)
+        object.__setattr__(self, "_payload", payload)
+        object.__setattr__(self, "_read", 1)
+
+    @property
+    def body_kind(self) -> str | None:
+        """Return `text`, `bytes`, `map`, `stream`, `object`, `fields`, or None where there is no body."""
+        if not self._read:
+            self._load()
+        return self._kind
+
+    @property
+    def payload(self) -> Any:
+        """Return the body as it travelled (the table in `unimsg.bodies`)."""
+        if not self._read:
+            self._load()
+        return self._payload
+
+    @property
+    def body(self) -> T_co:
+        """Return the body, built as the destination's type where it has one. Raises MessageFormatError."""
+        if self._read != 2:
+            if not self._read:
+                self._load()
+            built = plain_body(self._kind, self._payload) if self._body_type is None else build_body(self._body_type, self._kind, self._payload)
+            object.__setattr__(self, "_body", built)
+            object.__setattr__(self, "_read", 2)
+        return self._body  # type: ignore[no-any-return]
+
+    def _owner(self) -> Settler:
+        if self._settler is None:
+            raise IllegalStateError("this message was decoded, not received: there is nothing to settle")
+        return self._settler
+
+    async def acknowledge(self) -> None:
+        """Settle it as processed; in CLIENT mode, with all that its session has delivered (JMS 3.1 §6.2.10)."""
+        await self._owner().acknowledge(self)
+
+    async def release(self, *, delay: float = 0.0) -> None:
+        """Give it back for redelivery, after `delay` seconds. Raises IllegalStateError outside INDIVIDUAL mode."""
+        await self._owner().release(self, delay)
+
+    async def reject(self, reason: str = "") -> None:
+        """Send it to the dead-letter queue with the reason. Raises IllegalStateError outside INDIVIDUAL mode."""
+        await self._owner().reject(self, reason)
+
+    async def extend(self, seconds: float) -> None:
+        """Hold it for at least `seconds` more, where the backend lends messages for a time (a lease)."""
+        await self._owner().extend(self, seconds)
+
+    async def __aenter__(self) -> Self:
+        self._owner()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is None:
+            await self.acknowledge()
+        else:
+            await self.release()
+
+
+def plain_body(kind: str | None, payload: Any) -> Any:
+    """Return a payload as the plain Python value that it was, or would have been, made of."""
+    if kind == "object":
+        return bodies.load_json(payload)
+    if kind == "map":
+        return dict(payload)
+    return list(payload) if kind == "stream" else payload
+
+
+@lru_cache(maxsize=1024)
+def _cached_adapter(model: Any) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(model)
+
+
+def adapter_of(model: Any) -> TypeAdapter[Any]:
+    """Return the TypeAdapter of a type (kept), or the one given."""
+    if hasattr(model, "validate_python"):
+        return model  # type: ignore[no-any-return]
+    return _cached_adapter(model)
+
+
+def build_body(model: Any, kind: str | None, payload: Any) -> Any:
+    """Validate a payload as `model`. Raises MessageFormatError with the first few of pydantic's findings."""
+    from pydantic import ValidationError
+
+    try:
+        adapter = adapter_of(model)
+        if kind == "object":
+            return adapter.validate_json(payload)
+        return adapter.validate_python(payload.to_dict() if isinstance(payload, bodies.Fields) else payload)
+    except ValidationError as error:
+        name = getattr(model, "__name__", str(model))
+        found = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['msg']}" for item in error.errors(include_url=False, include_input=False)[:3])
+        raise MessageFormatError(f"a {kind or 'missing'} body is no {name}: {found}") from None
+
+
+def _rebuild(cls: type[Message[Any]], head: dict[str, Any], properties: dict[str, Any], kind: str | None, payload: Any) -> Message[Any]:
+    return cls.of(head, properties, kind, payload, plain_body(kind, payload))
