@@ -165,7 +165,7 @@ class Sender(Protocol):
 
 
 class Receiver(Protocol):
-    """Receives from one source; at most `credit` deliveries are out of the broker and unsettled."""
+    """Receives from one source, reading at most `credit` ahead of `receive`; what `receive` has returned does not count."""
 
     async def receive(self, limit: int, timeout: float | None) -> list[Delivery]:
         """Return 1 to `limit` deliveries, waiting for the first; after `timeout` seconds an empty list (0: look once).
@@ -183,7 +183,7 @@ class Receiver(Protocol):
         """Return how many messages the overflow policy has dropped."""
 
     async def close(self) -> None:
-        """Stop receiving. What is unsettled goes back as if released, at once, in its place."""
+        """Stop: what is unsettled goes back as if released, at once, in its place; a waiting `receive` raises ClosedError."""
 
 
 class Driver(Protocol):
