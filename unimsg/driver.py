@@ -161,7 +161,8 @@ class Sender(Protocol):
         call to one destination keep their order.
         """
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Stop sending; the broker forgets nothing that it confirmed."""
 
 
 class Receiver(Protocol):

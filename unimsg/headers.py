@@ -100,7 +100,8 @@ def _plain_value(name: str, value: Any) -> Any:
         if isinstance(value, plain):
             return check_properties({name: plain(value)})[name]
     raise MessageFormatError(
-        f"property {name!r}: a {type(value).__name__} cannot be a property; it may be None, bool, int, float, str, bytes, Decimal, datetime or a unimsg.values type"
+        f"property {name!r}: a {type(value).__name__} cannot be a property; "
+        "it may be None, bool, int, float, str, bytes, Decimal, datetime or a unimsg.values type"
     )
 
 

@@ -104,7 +104,7 @@ def backends() -> Mapping[str, EntryPoint]:
 def load(point: EntryPoint) -> Factory:
     """Import a backend. Raises BackendNotInstalledError, naming the extra, where its client library is missing."""
     try:
-        return cast(Factory, point.load())
+        return cast("Factory", point.load())
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] in (point.module.partition(".")[0], "unimsg"):
             raise  # our own bug, or a broken installation: no extra would mend it

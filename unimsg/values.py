@@ -99,6 +99,7 @@ class NanoTime(int):
     high: ClassVar[int] = 253_402_300_800 * 10**9 - 1
 
     def __new__(cls, value: int = 0) -> Self:
+        """Take nanoseconds. Raises ValueError outside the years 1 to 9999."""
         number = super().__new__(cls, value)
         if not cls.low <= number <= cls.high:
             raise ValueError(f"NanoTime holds the years 1 to 9999, not {int(number)} ns")
@@ -120,6 +121,7 @@ class Float(float):
     wire_type: ClassVar[str] = "float"
 
     def __new__(cls, value: float | str = 0.0) -> Self:
+        """Take a number, rounded to 32 bits. Raises ValueError if it is too large for them."""
         number = float(value)
         try:
             return super().__new__(cls, _F32.unpack(_F32.pack(number))[0])
@@ -137,6 +139,7 @@ class Char(str):
     wire_type: ClassVar[str] = "char"
 
     def __new__(cls, value: str) -> Self:
+        """Take a text of one character. Raises ValueError for any other."""
         if not isinstance(value, str) or len(value) != 1:
             raise ValueError(f"Char holds exactly one character, not {value!r:.40}")
         return super().__new__(cls, value)
@@ -145,14 +148,14 @@ class Char(str):
         return f"Char({str(self)!r})"
 
 
-class Vector(tuple[Any, ...]):
+class Vector(tuple[Any, ...]):  # noqa: SLOT001  (a subclass of tuple cannot have slots of its own)
     """A row of values of one wire type (`of`: `double`, `long`, `string`, `decimal`, `datetime` …), market-data style."""
 
-    # A subclass of tuple cannot have slots of its own, hence the dictionary.
     wire_type: ClassVar[str] = "vector"
     of: str
 
     def __new__(cls, items: Iterable[Any] = (), of: str | None = None) -> Self:
+        """Take the items and, unless they are all of one Python type, their wire type. Raises ValueError."""
         vector = super().__new__(cls, items)
         vector.of = of if of is not None else cls._guess(vector)
         return vector
