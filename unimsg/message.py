@@ -7,6 +7,7 @@ consumer hands out: the same interface over lazily read contents, plus the facts
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
@@ -283,6 +284,11 @@ class ReceivedMessage(Message[T_co]):
         put(self, "_body_type", body_type)
         return self
 
+    def seen_as(self, body_type: Any) -> Self:
+        """Give it the body type of a destination (for the browser)."""
+        object.__setattr__(self, "_body_type", body_type)
+        return self
+
     @property
     def wire(self) -> tuple[Reader, Any]:
         """Return what the codec left here, so that it can encode the same values again."""
@@ -359,7 +365,9 @@ class ReceivedMessage(Message[T_co]):
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if error is None:
             await self.acknowledge()
-        else:
+            return
+        # In the other modes the session, or the loop that the exception leaves, gives it back.
+        with contextlib.suppress(IllegalStateError):
             await self.release()
 
 

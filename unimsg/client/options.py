@@ -1,0 +1,76 @@
+"""What may be said of a single send, and of the way failures are answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypedDict
+
+from unimsg.destination import Destination, Queue
+from unimsg.headers import DeliveryMode
+
+__all__ = ["OPTIONS", "Backoff", "RedeliveryPolicy", "SendOptions"]
+
+
+class SendOptions(TypedDict, total=False):
+    """The keyword arguments of `send`, `submit`, `request` and `reply`; those of `producer()` are their defaults."""
+
+    to: Destination[Any]
+    """The destination, where the producer is bound to none."""
+    properties: Mapping[str, Any]
+    """Typed properties under JMS names; selectors see them."""
+    type: str
+    """The application's name for this kind of message (JMSType)."""
+    correlation_id: str
+    """What this belongs to or answers (JMSCorrelationID)."""
+    reply_to: Destination[Any]
+    """Where an answer should go (JMSReplyTo)."""
+    priority: int
+    """0 to 9, default 4 (JMSPriority)."""
+    time_to_live: float
+    """Seconds until it expires; 0 is never (JMSExpiration)."""
+    delivery_delay: float
+    """Seconds before which it is not delivered (JMSDeliveryTime)."""
+    delivery_mode: DeliveryMode | str
+    """PERSISTENT (default) or NON_PERSISTENT (JMSDeliveryMode)."""
+    group: str
+    """Messages of one group go to one consumer at a time (JMSXGroupID)."""
+    group_seq: int
+    """The place in the group, from 1 (JMSXGroupSeq)."""
+    key: str
+    """The key by which a partitioned broker keeps order."""
+    message_id: str
+    """Your own id, for sending again after an unknown outcome: a broker that can, takes it once."""
+
+
+OPTIONS = frozenset(SendOptions.__annotations__)
+
+
+class RedeliveryPolicy(NamedTuple):
+    """Say how often a message is tried, how long it rests in between, and where it goes in the end.
+
+    `max_deliveries` None is without end. The n-th release rests `delay * factor ** (n - 1)` seconds, at most
+    `max_delay`, where the backend can delay a release. `dead_letter` None is the queue `dead.NAME`.
+    """
+
+    max_deliveries: int | None = None
+    dead_letter: Queue[Any] | None = None
+    delay: float = 0.0
+    factor: float = 2.0
+    max_delay: float = 300.0
+
+    def rest(self, count: int) -> float:
+        """Return the seconds to rest after the `count`-th delivery."""
+        return min(self.max_delay, self.delay * self.factor ** (count - 1)) if self.delay else 0.0
+
+    def spent(self, count: int) -> bool:
+        """Tell whether a message that was delivered `count` times has had its chances."""
+        return self.max_deliveries is not None and count >= self.max_deliveries
+
+
+class Backoff(NamedTuple):
+    """Say how reconnecting is paced: seconds before the first attempt, growth, the most, and for how long (None: for ever)."""
+
+    first: float = 0.05
+    factor: float = 2.0
+    most: float = 10.0
+    give_up: float | None = None

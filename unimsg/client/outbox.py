@@ -1,0 +1,229 @@
+"""The outbox of a producer: what waits to be sent travels as one batch, and is sent again after a lost connection.
+
+One batch is in flight at a time, so the order of a producer is kept. A frame leaves the outbox only when the broker has
+confirmed it, or when it has failed for good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from unimsg.client.receipt import Receipt
+from unimsg.errors import ClosedError, PartialSendError
+
+if TYPE_CHECKING:
+    from unimsg.client.link import Link
+    from unimsg.destination import Destination
+    from unimsg.driver import Sender
+
+__all__ = ["Outbox"]
+
+MAX_MESSAGES = 1000
+MAX_BYTES = 8 * 2**20
+"""What an outbox holds before `submit` waits: memory is bounded by it, and so is what a crash leaves unconfirmed."""
+BATCH = 500
+
+
+class Outbox:
+    """Hold receipts until they are confirmed."""
+
+    def __init__(self, link: Link, destination: Destination[Any] | None) -> None:
+        self._link = link
+        self._destination = destination
+        self._sender: Sender | None = None
+        self._generation = -1
+        self._waiting: deque[Receipt[Any]] = deque()
+        self._in_flight = 0
+        self._bytes = 0
+        self._task: asyncio.Task[None] | None = None
+        self._busy = False
+        self._room: list[asyncio.Future[None]] = []
+        self._idle: list[asyncio.Future[None]] = []
+        self._failed: list[Receipt[Any]] = []
+        self._closed = False
+
+    @property
+    def unconfirmed(self) -> int:
+        """Return how many messages are neither confirmed nor failed."""
+        return len(self._waiting) + self._in_flight
+
+    async def open(self) -> None:
+        """Get a sender, which declares the destination."""
+        await self._link.retry(self._renew)
+
+    async def _renew(self) -> Sender:
+        if self._sender is None or self._generation != self._link.generation:
+            generation = self._link.generation
+            self._sender = await self._link.driver.sender(self._destination)
+            self._generation = generation
+        return self._sender
+
+    async def room(self) -> None:
+        """Wait until there is room for one more."""
+        while len(self._waiting) + self._in_flight >= MAX_MESSAGES or self._bytes >= MAX_BYTES:
+            self._link.check()
+            waiter = asyncio.get_running_loop().create_future()
+            self._room.append(waiter)
+            await waiter
+        if self._closed:
+            raise ClosedError("this producer is closed")
+
+    def full(self) -> bool:
+        """Tell whether `room` would wait."""
+        return len(self._waiting) + self._in_flight >= MAX_MESSAGES or self._bytes >= MAX_BYTES or self._closed
+
+    def add(self, receipt: Receipt[Any]) -> None:
+        """Put it in; it is sent when the event loop gets its turn, together with what else is there by then."""
+        self._waiting.append(receipt)
+        self._bytes += len(receipt.stamped.frame.data)
+        if not self._busy:
+            self._busy = True
+            self._task = asyncio.get_running_loop().create_task(self._run(), name="unimsg outbox")
+
+    async def send(self, receipt: Receipt[Any]) -> None:
+        """Send one and wait for its confirmation; alone, it needs no task."""
+        if self._busy or self._waiting:
+            self.add(receipt)
+            await receipt
+            return
+        self._busy = True
+        self._in_flight = 1
+        size = len(receipt.stamped.frame.data)
+        self._bytes += size
+        try:
+            # Whoever cancels here has a send of unknown outcome, as the API says; nobody else's frame is in this call.
+            await self._deliver([receipt])
+        except asyncio.CancelledError:
+            receipt.settle(ClosedError("the send was cancelled: its outcome is unknown"))
+            receipt.seen = True
+            raise
+        finally:
+            self._in_flight = 0
+            self._bytes -= size
+            self._busy = False
+            self._wake()
+            if self._waiting:
+                self._busy = True
+                self._task = asyncio.get_running_loop().create_task(self._run(), name="unimsg outbox")
+        await receipt
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+                self._in_flight = len(batch)
+                try:
+                    await self._deliver(batch)
+                except BaseException as error:
+                    for receipt in batch:
+                        self._fail(receipt, ClosedError("sending was stopped: the outcome is unknown") if isinstance(error, asyncio.CancelledError) else error)
+                    raise
+                finally:
+                    self._in_flight = 0
+                    self._bytes -= sum(len(receipt.stamped.frame.data) for receipt in batch)
+                    self._wake_room()
+        finally:
+            self._busy = False
+            self._wake()
+
+    async def _deliver(self, batch: Sequence[Receipt[Any]]) -> None:
+        """Bring every receipt of the batch to an end, through as many connections as it takes."""
+        left = list(batch)
+        while left:
+            try:
+                # The usual case, without the detour by the link: the connection is there, and so is the sender.
+                sender = self._sender if self._generation == self._link.generation and self._sender else await self._link.retry(self._renew)
+                await sender.send([receipt.stamped.frame for receipt in left])
+            except PartialSendError as partial:
+                again = []
+                for place, receipt in enumerate(left):
+                    error = partial.failures.get(place)
+                    if error is None:
+                        receipt.settle()
+                    elif self._link.is_retryable(error):
+                        again.append(receipt)
+                    else:
+                        self._fail(receipt, self._link.error_of(error))
+                left = again
+                if left and not await self._again(left):
+                    return
+            except Exception as error:  # noqa: BLE001  (the driver's own errors are of any class)
+                if not self._link.is_retryable(error) or not await self._again(left):
+                    for receipt in left:
+                        self._fail(receipt, self._link.error_of(error))
+                    return
+            else:
+                for receipt in left:
+                    receipt.settle()
+                return
+
+    async def _again(self, left: Sequence[Receipt[Any]]) -> bool:
+        """Wait for the connection to come back; tell whether it is worth another try."""
+        try:
+            await self._link.recovered()
+        except Exception as final:  # noqa: BLE001  (whatever ends the connection ends these)
+            for receipt in left:
+                self._fail(receipt, self._link.error_of(final))
+            return False
+        return True
+
+    def _fail(self, receipt: Receipt[Any], error: BaseException) -> None:
+        if receipt.done():
+            return
+        receipt.settle(error)
+        self._failed.append(receipt)
+
+    def _wake_room(self) -> None:
+        if self._room and not self.full():
+            room, self._room = self._room, []
+            for waiter in room:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    def _wake(self) -> None:
+        self._wake_room()
+        if not self._waiting and self._idle:
+            idle, self._idle = self._idle, []
+            for waiter in idle:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    async def flush(self) -> None:
+        """Wait until nothing is unconfirmed; raise the failures that nobody has looked at, as an ExceptionGroup."""
+        while self._waiting or self._in_flight or self._busy:
+            waiter = asyncio.get_running_loop().create_future()
+            self._idle.append(waiter)
+            await waiter
+        failed, self._failed = self._failed, []
+        errors = [error for receipt in failed if not receipt.seen and isinstance(error := receipt.error(), Exception)]
+        if errors:
+            raise ExceptionGroup(f"{len(errors)} of the submitted messages were not sent", errors)
+
+    async def close(self) -> None:
+        """Take nothing more, send what there is, and let go of the sender. Raises as `flush` does."""
+        self._closed = True
+        for waiter in self._room:
+            if not waiter.done():
+                waiter.set_result(None)
+        try:
+            await self.flush()
+        finally:
+            sender, self._sender = self._sender, None
+            if sender is not None and self._generation == self._link.generation:
+                await self._link.quietly(sender.close())
+
+    def abort(self, error: BaseException) -> None:
+        """End everything unconfirmed with an error: the connection is closed for good."""
+        self._closed = True
+        while self._waiting:
+            receipt = self._waiting.popleft()
+            self._bytes -= len(receipt.stamped.frame.data)
+            self._fail(receipt, error)
+        for waiter in self._room:
+            if not waiter.done():
+                waiter.set_result(None)
+        if not self._busy:
+            self._wake()
