@@ -22,7 +22,7 @@ from unimsg.headers import DeliveryMode
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from pydantic import GetCoreSchemaHandler, TypeAdapter
+    from pydantic import GetCoreSchemaHandler, TypeAdapter, ValidationError
     from pydantic_core import CoreSchema
     from typing_extensions import TypeVar
 
@@ -404,9 +404,13 @@ def build_body(model: Any, kind: str | None, payload: Any) -> Any:
             return adapter.validate_json(payload)
         return adapter.validate_python(payload.to_dict() if isinstance(payload, bodies.Fields) else payload)
     except ValidationError as error:
-        name = getattr(model, "__name__", str(model))
-        found = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['msg']}" for item in error.errors(include_url=False, include_input=False)[:3])
-        raise MessageFormatError(f"a {kind or 'missing'} body is no {name}: {found}") from None
+        raise MessageFormatError(f"a {kind or 'missing'} body is no {findings(model, error)}") from None
+
+
+def findings(model: Any, error: ValidationError) -> str:
+    """Return the name of a model and the first three things that pydantic found, without the values (they may be secret)."""
+    first = error.errors(include_url=False, include_input=False)[:3]
+    return f"{getattr(model, '__name__', model)}: " + "; ".join(f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['msg']}" for item in first)
 
 
 def _rebuild(cls: type[Message[Any]], head: dict[str, Any], properties: dict[str, Any], kind: str | None, payload: Any) -> Message[Any]:

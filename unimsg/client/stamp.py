@@ -17,7 +17,7 @@ from unimsg.destination import Destination
 from unimsg.driver import Frame, Route
 from unimsg.errors import InvalidDestinationError, MessageFormatError, MessageTooLargeError
 from unimsg.headers import DeliveryMode, check_mode, check_priority, check_properties, check_seconds, check_text
-from unimsg.message import Message, ReceivedMessage, adapter_of
+from unimsg.message import Message, ReceivedMessage, adapter_of, findings
 
 __all__ = ["Stamped", "Stamper", "typed_payload"]
 
@@ -47,9 +47,7 @@ def typed_payload(model: Any, body: Any) -> tuple[str | None, Any]:
     try:
         valid = adapter.validate_python(body)
     except ValidationError as error:
-        name = getattr(model, "__name__", str(model))
-        found = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['msg']}" for item in error.errors(include_url=False, include_input=False)[:3])
-        raise MessageFormatError(f"the body is no {name}: {found}") from None
+        raise MessageFormatError(f"the body is no {findings(model, error)}") from None
     if valid is None or isinstance(valid, (str, bytes, dict, list, tuple, bodies.Fields)):
         return bodies.classify(valid)
     return "object", adapter.dump_json(valid, by_alias=True).decode()
