@@ -75,6 +75,7 @@ class Route(NamedTuple):
     content_type: str = CONTENT_TYPE
     foreign: bool = False
     headers: Mapping[str, Any] = {}
+    group_seq: int | None = None
 
 
 class Frame(NamedTuple):

@@ -51,5 +51,6 @@ def letter(delivery: Delivery, origin: Destination[Any], to: Queue[Any], reason:
         group=head.get("group-id"),
         priority=head.get("priority", 4),
         properties=properties,
+        group_seq=head.get("group-seq"),
     )
     return Frame(data, route)

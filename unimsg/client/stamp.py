@@ -208,6 +208,7 @@ class Stamper:
             None if deliver_at is None else deliver_at.timestamp(),
             own_id is not None,
             properties,
+            group_seq=head.get("group-seq"),
         )
         data = wire.encode_parts(head, properties, kind, payload)
         return self._sized(Stamped(Frame(data, route), head, properties, kind, payload, body))
