@@ -217,7 +217,7 @@ class Store(Protocol):
         """Make delayed messages waiting whose time is at or before `now`; return their mailboxes."""
 
     def expire(self, now: float) -> Collection[int]:
-        """Remove waiting and delayed messages that expire at or before `now`; return their mailboxes. Held ones stay."""
+        """Remove waiting messages that expire at or before `now`; return their mailboxes. Held and delayed ones stay until they wait."""
 
     def next_wake(self) -> float | None:
         """Return when the next delayed message is due."""
@@ -225,8 +225,8 @@ class Store(Protocol):
     def next_expiry(self) -> float | None:
         """Return a time not after the first expiry of a waiting message; None if none expires."""
 
-    def next_extension(self, consumer_id: int) -> float | None:
-        """Return the earliest end of an extension among what a consumer holds, None if nothing is extended."""
+    def next_lapse(self) -> float | None:
+        """Return the earliest deadline of a connection that has not lapsed, or end of an extension that a lapsed one still holds."""
 
     # Groups and deduplication.
 
@@ -248,5 +248,5 @@ class Store(Protocol):
     def seen(self, destination: str, message_id: str, now: float) -> bool:
         """Tell whether an id is remembered for a destination at `now`."""
 
-    def remember(self, ids: Collection[tuple[str, str]], until: float, limit: int) -> None:
-        """Remember (destination, id) pairs until then; beyond `limit` pairs in all, the longest known go first."""
+    def remember(self, ids: Collection[tuple[str, str]], now: float, until: float, limit: int) -> None:
+        """Remember (destination, id) pairs until `until`; forget those whose time is over, and, beyond `limit` pairs, the longest known."""
