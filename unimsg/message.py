@@ -234,11 +234,14 @@ class Message(Generic[T_co]):
 class Reader(Protocol):
     """What a codec leaves in a received message, to read the rest on first use; shared by messages of one shape."""
 
-    def properties(self, state: Any) -> dict[str, Any]:
+    def properties(self, state: Any) -> Mapping[str, Any]:
         """Return the typed properties."""
 
     def body(self, state: Any) -> tuple[str | None, Any]:
         """Return the kind and the payload of the body."""
+
+    def canonical(self, state: Any) -> bytes:
+        """Return the canonical bytes of the whole message, values in the texts that they came in."""
 
 
 class Settler(Protocol):

@@ -1,0 +1,67 @@
+"""The ways in and out: which codec a message or its bytes go to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from unimsg.errors import MessageFormatError
+from unimsg.message import Message, ReceivedMessage
+from unimsg.wire import generic
+from unimsg.wire.judge import FOREIGN, judge
+from unimsg.wire.limits import ENVELOPE_OPEN, MESSAGE_CLOSE, MESSAGE_OPEN
+from unimsg.wire.strict import parse, tree_of
+
+__all__ = ["decode", "decode_element", "encode", "encode_envelope", "encode_parts"]
+
+_OPEN, _CLOSE = MESSAGE_OPEN.encode(), MESSAGE_CLOSE.encode()
+_BARE = ENVELOPE_OPEN.encode()
+
+
+def encode(message: Message[Any]) -> bytes:
+    """Return the canonical bytes of a message, a whole stanza.
+
+    A received message keeps the types and the texts of its values, whatever they came in. Raises MessageFormatError with
+    the header, property or place in the body that the wire cannot carry, and MessageTooLargeError over 16 MiB.
+    """
+    if isinstance(message, ReceivedMessage):
+        if message.raw is not None:
+            return message.raw
+        reader, state = message.wire
+        data = reader.canonical(state)
+        object.__setattr__(message, "raw", data)
+        return data
+    return encode_parts(message.head, message.properties, message.body_kind, message.payload)
+
+
+def encode_parts(head: Mapping[str, Any], properties: Mapping[str, Any], kind: str | None, payload: Any) -> bytes:
+    """Return the canonical bytes of a message that is not built yet: wire headers, properties, and the body as in `unimsg.bodies`."""
+    return generic.write(head, properties, kind, payload)
+
+
+def encode_envelope(message: Message[Any]) -> bytes:
+    """Return the canonical bytes of the `<envelope>` alone, as a pubsub item carries it. Raises MessageFormatError."""
+    data = encode(message)
+    if not data.startswith(_OPEN + _BARE):
+        raise MessageFormatError(f"a message of a later version ({message.properties.get(FOREIGN)}) has no envelope of this one")
+    return data[len(_OPEN) : -len(_CLOSE)]
+
+
+def decode(data: bytes | bytearray | memoryview) -> ReceivedMessage[Any]:
+    """Return the message of a stanza, or of a bare envelope.
+
+    Headers are read at once, properties and body on first use; a value that cannot be read raises when it is asked for.
+    Raises WireFormatError with the cause and, where it is known, the position in bytes.
+    """
+    if type(data) is not bytes:
+        data = bytes(data)
+    return judge(parse(data), data)
+
+
+def decode_element(element: Any) -> ReceivedMessage[Any]:
+    """Return the message of a `<message>` or `<envelope>` that was parsed already.
+
+    `element` is like those of ElementTree: `.tag` and `.attrib` in Clark's notation, `.text`, `.tail`, and it iterates
+    over its children. Raises WireFormatError.
+    """
+    return judge(tree_of(element), None)
