@@ -60,6 +60,7 @@ class Consumer(Generic[T]):
         self._hand: dict[int, Delivery] = {}
         self._shown: set[int] = set()
         self._looped: Delivery | None = None
+        self._new_loop = False
         self._fetching = asyncio.Lock()
         self._stop: asyncio.Future[None] | None = None
         self._state = "open"
@@ -253,9 +254,13 @@ class Consumer(Generic[T]):
             self._hand[id(delivery)] = delivery
 
     def __aiter__(self) -> Self:
+        self._new_loop = True
         return self
 
     async def __anext__(self) -> ReceivedMessage[T]:
+        if self._looped is not None and self._new_loop:
+            await self._release_looped()
+        self._new_loop = False
         if (looped := self._looped) is not None:
             self._looped = None
             if self._hand.pop(id(looped), None) is not None:
