@@ -179,6 +179,10 @@ class Vector(tuple[Any, ...]):  # noqa: SLOT001  (a subclass of tuple cannot hav
             return self.of == other.of and tuple.__eq__(self, other)
         return NotImplemented
 
+    def __ne__(self, other: object) -> bool:
+        equal = self.__eq__(other)  # tuple has a __ne__ of its own, which knows nothing of `of`
+        return equal if equal is NotImplemented else not equal
+
     def __hash__(self) -> int:
         return hash((self.of, tuple(self)))
 
