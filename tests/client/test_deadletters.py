@@ -117,3 +117,17 @@ async def test_releases_rest_as_the_policy_says(connection: Connection) -> None:
         await (await consumer.receive()).release()
         assert await consumer.receive(timeout=0) is None
         assert (await consumer.receive()).delivery_count == 2
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        RedeliveryPolicy(max_deliveries=0),
+        RedeliveryPolicy(dead_letter=Topic("t")),  # type: ignore[arg-type]
+        RedeliveryPolicy(delay=-1),
+        RedeliveryPolicy(factor=0.5),
+    ],
+)
+async def test_a_policy_that_makes_no_sense_is_refused(memory_url: str, policy: RedeliveryPolicy) -> None:
+    with pytest.raises(ValueError):
+        await unimsg.connect(memory_url, redelivery=policy)

@@ -60,7 +60,7 @@ async def test_drain_ends_a_loop_after_the_message_in_hand(url: str) -> None:
         for number in range(5):
             await producer.send(number)
     started = asyncio.Event()
-    done = []
+    done: list[object] = []
 
     async def work() -> None:
         async for message in consumer:

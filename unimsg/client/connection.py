@@ -8,14 +8,14 @@ import os
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar, Unpack, overload
 
 from unimsg.capabilities import Capabilities
 from unimsg.client.browser import Browser
 from unimsg.client.link import Link
 from unimsg.client.mode import Mode, mode_of
 from unimsg.client.opening import Opening
-from unimsg.client.options import Backoff, RedeliveryPolicy, SendOptions
+from unimsg.client.options import Backoff, RedeliveryPolicy, SendOptions, check_policy
 from unimsg.client.requests import Requests
 from unimsg.client.session import Session
 from unimsg.client.stamp import Stamper
@@ -76,7 +76,7 @@ async def _open(url: str, client_id: str | None, redelivery: RedeliveryPolicy | 
     backoff = Backoff() if reconnect is True else reconnect or None
     parsed = URL(url)
     identity = Identity(uuid.uuid4().hex, client_id)
-    connection = Connection(make_driver(parsed, identity), identity, str(parsed), redelivery or RedeliveryPolicy(), backoff)
+    connection = Connection(make_driver(parsed, identity), identity, str(parsed), check_policy(redelivery or RedeliveryPolicy()), backoff)
     await connection.link.open()
     return connection
 
@@ -106,7 +106,11 @@ class Connection:
 
     # What it makes.
 
-    def producer(self, destination: Destination[T] | None = None, **defaults: Unpack[SendOptions]) -> Opening[Producer[T]]:
+    @overload
+    def producer(self, destination: None = None, **defaults: Unpack[SendOptions]) -> Opening[Producer[Any]]: ...
+    @overload
+    def producer(self, destination: Destination[T], **defaults: Unpack[SendOptions]) -> Opening[Producer[T]]: ...
+    def producer(self, destination: Destination[Any] | None = None, **defaults: Unpack[SendOptions]) -> Opening[Producer[Any]]:
         """Make a producer, bound to a destination or, without one, free to send `to=` any; `defaults` are for its sends."""
         return Opening(lambda: self._plain.make_producer(destination, defaults))
 

@@ -64,6 +64,7 @@ class Consumer(Generic[T]):
         self._fetching = asyncio.Lock()
         self._stop: asyncio.Future[None] | None = None
         self._state = "open"
+        self._ended = False
         self._empty: list[asyncio.Future[None]] = []
         self._receiver: Receiver
         self._ledger: Ledger
@@ -460,6 +461,9 @@ class Consumer(Generic[T]):
     async def end(self) -> None:
         """Let go of the receiver; what is in hand goes back to the broker (the session calls this)."""
         self._state = "closed"
+        if self._ended:
+            return
+        self._ended = True
         self._session.gone(self)
         self._hand.clear()
         self._emptied()

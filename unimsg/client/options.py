@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypedDict
 from unimsg.destination import Destination, Queue
 from unimsg.headers import DeliveryMode
 
-__all__ = ["OPTIONS", "Backoff", "RedeliveryPolicy", "SendOptions"]
+__all__ = ["OPTIONS", "Backoff", "RedeliveryPolicy", "SendOptions", "check_policy"]
 
 
 class SendOptions(TypedDict, total=False):
@@ -65,6 +65,18 @@ class RedeliveryPolicy(NamedTuple):
     def spent(self, count: int) -> bool:
         """Tell whether a message that was delivered `count` times has had its chances."""
         return self.max_deliveries is not None and count >= self.max_deliveries
+
+
+def check_policy(policy: RedeliveryPolicy) -> RedeliveryPolicy:
+    """Return a policy that makes sense. Raises ValueError."""
+    most = policy.max_deliveries
+    if most is not None and (type(most) is not int or most < 1):
+        raise ValueError(f"max_deliveries is an int from 1, or None for no end, not {most!r:.40}")
+    if policy.dead_letter is not None and (not isinstance(policy.dead_letter, Queue) or policy.dead_letter.is_temporary):
+        raise ValueError(f"dead_letter is a Queue, not {policy.dead_letter!r:.60}")
+    if policy.delay < 0 or policy.factor < 1 or policy.max_delay < 0:
+        raise ValueError(f"a policy rests delay >= 0 seconds, growing by factor >= 1, at most max_delay >= 0 seconds: {policy}")
+    return policy
 
 
 class Backoff(NamedTuple):

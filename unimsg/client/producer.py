@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack
 
+from unimsg.client.mode import Mode
 from unimsg.client.options import OPTIONS, SendOptions
 from unimsg.client.outbox import Outbox
 from unimsg.client.receipt import Receipt
@@ -15,7 +16,6 @@ from unimsg.message import Message
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from unimsg.client.link import Link
     from unimsg.client.session import Session
     from unimsg.client.stamp import Stamper
 
@@ -27,19 +27,20 @@ T = TypeVar("T")
 class Producer(Generic[T]):
     """Send messages to one destination, or, bound to none, to the one that each send names (JMS 3.1 §7)."""
 
-    def __init__(self, link: Link, stamper: Stamper, session: Session | None, destination: Destination[T] | None, defaults: SendOptions) -> None:
+    def __init__(self, session: Session, stamper: Stamper, destination: Destination[T] | None, defaults: SendOptions) -> None:
         """Be made by `connection.producer(...)` or `session.producer(...)`."""
         for name in defaults:
             if name not in OPTIONS or name == "to":
                 raise TypeError(f"a producer has no default {name!r}")
         if destination is not None and destination.is_pattern:
             raise InvalidDestinationError(f"{destination} is a pattern: patterns are for listening, not for sending")
-        self._link = link
+        self._link = session.link
         self._stamp = stamper
         self._session = session
+        self._transacted = session.mode is Mode.TRANSACTED
         self._destination = destination
         self._defaults = defaults
-        self._outbox = Outbox(link, destination)
+        self._outbox = Outbox(session.link, destination)
         self._closed = False
 
     @property
@@ -59,7 +60,7 @@ class Producer(Generic[T]):
         Cancelled, its outcome is unknown: give your own `message_id=` and send it again (JMS 3.1 §7.1).
         """
         stamped = self._stamped(body, options)
-        if self._session is not None:
+        if self._transacted:
             self._session.hold(stamped.frame)
             return stamped.message()
         receipt: Receipt[T] = Receipt(stamped)
@@ -74,7 +75,7 @@ class Producer(Generic[T]):
         In a transacted session the receipt is done at once: what counts there is the commit.
         """
         stamped = self._stamped(body, options)
-        if self._session is not None:
+        if self._transacted:
             self._session.hold(stamped.frame)
             return Receipt(stamped, done=True)
         if self._outbox.full():
@@ -111,7 +112,10 @@ class Producer(Generic[T]):
         """Send what was submitted, and close. Raises as `flush` does."""
         if not self._closed:
             self._closed = True
-            await self._outbox.close()
+            try:
+                await self._outbox.close()
+            finally:
+                self._session.gone(self)
 
     async def open(self) -> Self:
         """Get ready to send (the client calls this)."""

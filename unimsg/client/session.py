@@ -11,12 +11,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from unimsg.capabilities import Capabilities
 from unimsg.client.mode import Mode
 from unimsg.client.opening import Opening
-from unimsg.client.options import RedeliveryPolicy, SendOptions
+from unimsg.client.options import RedeliveryPolicy, SendOptions, check_policy
 from unimsg.client.producer import Producer
 from unimsg.client.source import source_of
 from unimsg.destination import Destination
@@ -66,7 +66,11 @@ class Session:
 
     # What it makes.
 
-    def producer(self, destination: Destination[T] | None = None, **defaults: Unpack[SendOptions]) -> Opening[Producer[T]]:
+    @overload
+    def producer(self, destination: None = None, **defaults: Unpack[SendOptions]) -> Opening[Producer[Any]]: ...
+    @overload
+    def producer(self, destination: Destination[T], **defaults: Unpack[SendOptions]) -> Opening[Producer[T]]: ...
+    def producer(self, destination: Destination[Any] | None = None, **defaults: Unpack[SendOptions]) -> Opening[Producer[Any]]:
         """Make a producer; in transacted mode what it sends travels with the commit."""
         return Opening(lambda: self.make_producer(destination, defaults))
 
@@ -75,10 +79,10 @@ class Session:
         self._check()
         if destination is not None:
             self.capabilities.require("topic" if destination.is_topic else "queue", str(destination))
-        own = self if self.mode is Mode.TRANSACTED else None
-        producer: Producer[T] = Producer(self.link, self._connection.stamper, own, destination, defaults)
+        producer: Producer[T] = Producer(self, self._connection.stamper, destination, defaults)
+        await producer.open()
         self._producers.append(producer)
-        return await producer.open()
+        return producer
 
     def consumer(
         self,
@@ -117,16 +121,17 @@ class Session:
             raise ValueError(f"prefetch is an int of 1 to 65535 (messages read ahead), not {prefetch!r:.40}")
         connection = self._connection
         source, selector = source_of(destination, said, self.capabilities, connection.connection_id, connection.client_id)
-        policy = redelivery if redelivery is not None else connection.redelivery
+        policy = check_policy(redelivery) if redelivery is not None else connection.redelivery
         consumer: Consumer[T] = Consumer(self, source, policy, selector, prefetch, private)
         await consumer.open()
         self._consumers.append(consumer)
         return consumer
 
-    def gone(self, consumer: Consumer[Any]) -> None:
-        """Hear that a consumer has let go of its receiver."""
-        if consumer in self._consumers:
-            self._consumers.remove(consumer)
+    def gone(self, child: Consumer[Any] | Producer[Any]) -> None:
+        """Hear that a consumer or producer holds nothing of the driver's any more."""
+        children: list[Any] = self._producers if isinstance(child, Producer) else self._consumers
+        if child in children:
+            children.remove(child)
 
     # What it does.
 
@@ -266,7 +271,7 @@ class Session:
         await self._finish_commit()
         self._sends.clear()
         failures: list[Exception] = []
-        for producer in self._producers:
+        for producer in list(self._producers):
             try:
                 await producer.close()
             except UnimsgError as error:
