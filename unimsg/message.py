@@ -7,6 +7,7 @@ consumer hands out: the same interface over lazily read contents, plus the facts
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 from collections.abc import Mapping
 from datetime import datetime
@@ -39,7 +40,7 @@ _NO_PROPERTIES: Mapping[str, Any] = MappingProxyType({})
 
 
 class Message(Generic[T_co]):
-    """A message: a body, properties and headers; immutable, equal by content."""
+    """A message: a body, properties and headers; immutable (nothing public has a setter), equal by content."""
 
     __slots__ = ("_body", "_head", "_kind", "_payload", "_properties")
 
@@ -77,12 +78,11 @@ class Message(Generic[T_co]):
         self._fill(head, checked, *bodies.classify(body), body)
 
     def _fill(self, head: dict[str, Any], properties: Mapping[str, Any], kind: str | None, payload: Any, body: Any) -> None:
-        put = object.__setattr__
-        put(self, "_head", head)
-        put(self, "_properties", properties)
-        put(self, "_kind", kind)
-        put(self, "_payload", payload)
-        put(self, "_body", body)
+        self._head = head
+        self._properties = properties
+        self._kind = kind
+        self._payload = payload
+        self._body = body
 
     @classmethod
     def of(cls, head: dict[str, Any], properties: Mapping[str, Any], kind: str | None, payload: Any, body: Any) -> Message[Any]:
@@ -128,7 +128,8 @@ class Message(Generic[T_co]):
     @property
     def priority(self) -> int:
         """Return the priority, 0 to 9 (JMSPriority)."""
-        return self._head.get("priority", 4)
+        priority: int = self._head.get("priority", 4)
+        return priority
 
     @property
     def delivery_mode(self) -> DeliveryMode:
@@ -186,21 +187,16 @@ class Message(Generic[T_co]):
     @property
     def body(self) -> T_co:
         """Return the body. Raises MessageFormatError where it is not what its destination's type says."""
-        return self._body
+        body: T_co = self._body
+        return body
 
     @overload
-    def body_as(self, model: type[M]) -> M: ...
+    def body_as(self, model: builtins.type[M]) -> M: ...
     @overload
     def body_as(self, model: TypeAdapter[M]) -> M: ...
     def body_as(self, model: Any) -> Any:
         """Return the body as a pydantic model or any type that pydantic can validate. Raises MessageFormatError."""
         return build_body(model, self.body_kind, self.payload)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"a message is immutable: cannot set {name!r}")
-
-    def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"a message is immutable: cannot delete {name!r}")
 
     def __eq__(self, other: object) -> bool:
         """Compare headers, properties (in any order) and the body as it travels."""
@@ -256,41 +252,61 @@ class Settler(Protocol):
 class ReceivedMessage(Message[T_co]):
     """A message that came from a broker or out of bytes: read lazily, and settled by its own methods."""
 
-    __slots__ = ("_body_type", "_read", "_reader", "_settler", "_state", "delivery", "delivery_count", "raw")
+    __slots__ = ("_body_type", "_count", "_delivery", "_raw", "_read", "_reader", "_settler", "_state")
 
-    raw: bytes | None
-    """The canonical bytes that it came as, or None if it must be encoded anew."""
-    delivery_count: int
-    """How often it has been delivered, this time included (JMSXDeliveryCount); exact only where the backend says so."""
-    delivery: Any
-    """What the consumer that handed it out knows it by."""
+    _reader: Reader
+    _state: Any
+    _raw: bytes | None
+    _read: int
+    _count: int
+    _delivery: Any
+    _settler: Settler | None
+    _body_type: Any
 
     def __init__(self, head: dict[str, Any], reader: Reader, state: Any, raw: bytes | None = None) -> None:
         """Take the headers, decoded, and what reads the rest on first use (for codecs)."""
-        put = object.__setattr__
-        put(self, "_head", head)
-        put(self, "_reader", reader)
-        put(self, "_state", state)
-        put(self, "raw", raw)
-        put(self, "_properties", None)
-        put(self, "_read", 0)
-        put(self, "_settler", None)
-        put(self, "_body_type", None)
-        put(self, "delivery_count", 1)
+        self._head = head
+        self._reader = reader
+        self._state = state
+        self._raw = raw
+        self._properties = None
+        self._read = 0
+        self._count = 1
+        self._settler = None
+        self._body_type = None
 
     def delivered(self, count: int, settler: Settler, delivery: Any, body_type: Any) -> Self:
         """Add the facts of a delivery (for the client)."""
-        put = object.__setattr__
-        put(self, "delivery_count", count)
-        put(self, "_settler", settler)
-        put(self, "delivery", delivery)
-        put(self, "_body_type", body_type)
+        self._count = count
+        self._settler = settler
+        self._delivery = delivery
+        self._body_type = body_type
         return self
 
     def seen_as(self, body_type: Any) -> Self:
         """Give it the body type of a destination (for the browser)."""
-        object.__setattr__(self, "_body_type", body_type)
+        self._body_type = body_type
         return self
+
+    @property
+    def raw(self) -> bytes | None:
+        """Return the canonical bytes that it came as, or None if it must be encoded anew."""
+        return self._raw
+
+    def keep(self, raw: bytes) -> bytes:
+        """Remember its canonical bytes, and return them (for codecs)."""
+        self._raw = raw
+        return raw
+
+    @property
+    def delivery_count(self) -> int:
+        """Return how often it has been delivered, this time included (JMSXDeliveryCount); exact only where the backend says so."""
+        return self._count
+
+    @property
+    def delivery(self) -> Any:
+        """Return what the consumer that handed it out knows it by (for the client)."""
+        return self._delivery
 
     @property
     def wire(self) -> tuple[Reader, Any]:
@@ -300,20 +316,20 @@ class ReceivedMessage(Message[T_co]):
     @property
     def redelivered(self) -> bool:
         """Tell whether it was probably delivered before (JMSRedelivered)."""
-        return self.delivery_count > 1
+        return self._count > 1
 
     @property
     def properties(self) -> Mapping[str, Any]:
         """Return the properties, read-only. Raises MessageFormatError where a value is of an unknown type."""
         if self._properties is None:
-            object.__setattr__(self, "_properties", MappingProxyType(self._reader.properties(self._state)))
-        return self._properties  # type: ignore[return-value]
+            self._properties = MappingProxyType(self._reader.properties(self._state))
+        return self._properties
 
     def _load(self) -> None:
         kind, payload = self._reader.body(self._state)
-        object.__setattr__(self, "_kind", kind)
-        object.__setattr__(self, "_payload", payload)
-        object.__setattr__(self, "_read", 1)
+        self._kind = kind
+        self._payload = payload
+        self._read = 1
 
     @property
     def body_kind(self) -> str | None:
@@ -336,8 +352,8 @@ class ReceivedMessage(Message[T_co]):
             if not self._read:
                 self._load()
             built = plain_body(self._kind, self._payload) if self._body_type is None else build_body(self._body_type, self._kind, self._payload)
-            object.__setattr__(self, "_body", built)
-            object.__setattr__(self, "_read", 2)
+            self._body = built
+            self._read = 2
         return self._body  # type: ignore[no-any-return]
 
     def _owner(self) -> Settler:

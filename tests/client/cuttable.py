@@ -86,7 +86,7 @@ class Line:
         return isinstance(error, ConnectionLostError) or self.inner.is_retryable(error)
 
     def error_of(self, error: BaseException) -> BaseException:
-        return self.inner.error_of(error)
+        return self.inner.error_of(error)  # type: ignore[no-any-return]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
@@ -133,6 +133,6 @@ async def connect(url: str, *, backoff: Backoff | None = None, client_id: str | 
     """Return a connection and its line."""
     line = Line(url, client_id)
     pace = backoff if backoff is not None else Backoff(first=0.01, most=0.05)
-    connection = Connection(line, Identity(uuid.uuid4().hex, client_id), "line", RedeliveryPolicy(), pace)  # type: ignore[arg-type]
+    connection = Connection(line, Identity(uuid.uuid4().hex, client_id), "line", RedeliveryPolicy(), pace)
     await connection.link.open()
     return connection, line

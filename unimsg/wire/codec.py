@@ -28,9 +28,7 @@ def encode(message: Message[Any]) -> bytes:
         if message.raw is not None:
             return message.raw
         reader, state = message.wire
-        data = reader.canonical(state)
-        object.__setattr__(message, "raw", data)
-        return data
+        return message.keep(reader.canonical(state))
     return encode_parts(message.head, message.properties, message.body_kind, message.payload)
 
 
