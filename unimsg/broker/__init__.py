@@ -4,3 +4,10 @@
 the waiting, the timers and the clock: nothing here waits, and every operation is told what time it is (`now`, seconds
 since the epoch, UTC).
 """
+
+from unimsg.broker.broker import LEASE, Broker
+from unimsg.broker.gate import Full
+from unimsg.broker.memory import MemoryStore
+from unimsg.broker.store import Store
+
+__all__ = ["LEASE", "Broker", "Full", "MemoryStore", "Store"]
