@@ -17,8 +17,8 @@ from unimsg.registry import make_driver
 class Line:
     """Wrap a driver; `cut` breaks it as a network would: calls under way fail, and nobody knows what they did."""
 
-    def __init__(self, url: str, client_id: str | None = None) -> None:
-        self._make: Callable[[], Driver] = lambda: make_driver(url, Identity(uuid.uuid4().hex, client_id))
+    def __init__(self, url: str, identity: Identity) -> None:
+        self._make: Callable[[], Driver] = lambda: make_driver(url, identity)
         self.inner = self._make()
         self.capabilities = self.inner.capabilities
         self.refuse_opening = 0
@@ -131,8 +131,9 @@ class End:
 
 async def connect(url: str, *, backoff: Backoff | None = None, client_id: str | None = None) -> tuple[Connection, Line]:
     """Return a connection and its line."""
-    line = Line(url, client_id)
+    identity = Identity(uuid.uuid4().hex, client_id)
+    line = Line(url, identity)
     pace = backoff if backoff is not None else Backoff(first=0.01, most=0.05)
-    connection = Connection(line, Identity(uuid.uuid4().hex, client_id), "line", RedeliveryPolicy(), pace)
+    connection = Connection(line, identity, "line", RedeliveryPolicy(), pace)
     await connection.link.open()
     return connection, line
