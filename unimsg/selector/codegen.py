@@ -7,7 +7,7 @@ A selector matches when its `when_true` is; it is unknown when neither is. What 
 the names of constants: no character of the selector is ever in it.
 
 The same tree serves three views of a message, which differ in how an identifier is looked up and in nothing else.
-Closures were measured against this: they take 2 times as long (benchmarks/selector.py has the numbers of this one).
+Closures were measured against this on `price > 100 AND venue = 'LSE'`: they take twice as long.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ MAX_LENGTH = 65_536
 _LONG = 2**63
 _SPACE = re.compile(r"[ \t\f\r\n]*")
 _ASCII_NAME = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
-_STRING = re.compile(r"'((?:[^']|'')*)'")
+_STRING = re.compile(r"'((?:[^']|'')*+)'")
 _OPERATOR = re.compile(r"<>|<=|>=|[=<>+\-*/(),]")
 _NUMERIC = re.compile(r"0[xX](?:[pP][+-]|[0-9A-Za-z_.$])*|\.?[0-9](?:[eE][+-]|[0-9A-Za-z_.$])*")
 

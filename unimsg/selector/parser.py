@@ -28,8 +28,8 @@ from unimsg.selector.tree import Approximate, Between, Chain, Comparison, In, Is
 
 __all__ = ["HEADERS", "MAX_NESTING", "MAX_OPERATORS", "parse"]
 
-MAX_NESTING = 50
-"""Parentheses that may be open at once."""
+MAX_NESTING = 32
+"""Parentheses that may be open at once: each takes up to 14 frames of Python's stack here, of a thousand."""
 
 MAX_OPERATORS = 4096
 """Operators that a selector may have (an IN is one, however long)."""
@@ -50,7 +50,7 @@ def parse(text: str) -> tuple[Node, frozenset[str]]:
         raise fail(text, start, "it is empty; no selector is None")
     tree = parser.condition()
     if parser.token.kind != "end":
-        raise parser.unexpected("the selector could end, or go on with AND or OR,")
+        raise parser.unexpected("the selector could end or go on with AND or OR")
     parser.want(tree, "condition", start, "a selector is a condition")
     return tree, frozenset(parser.names)
 
@@ -204,7 +204,7 @@ class Parser:
         while self.token.kind == ",":
             self.next()
             choices.append(str(self.take("string", "in the list of IN").value))
-        self.take(")", "after the list of IN , or")
+        self.take(")", "after a string in the list of IN , or")
         return In(name, frozenset(choices), negated)
 
     def pattern(self, name: Name, negated: bool) -> Node:

@@ -121,5 +121,5 @@ def compile_selector(text: str | Selector | None) -> Selector | None:
     """
     if text is None or isinstance(text, Selector):
         return text
-    blank = isinstance(text, str) and not text.strip(" \t\f\r\n")  # type: ignore[redundant-expr]  # Selector refuses what is no text
+    blank = isinstance(text, str) and not text.strip(" \t\f\r\n")
     return None if blank else Selector(text)
