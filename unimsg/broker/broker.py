@@ -145,6 +145,8 @@ class Broker(Admin):
         if limit <= 0:
             return []
         before = self.store.waiting(mailbox_id) if mailbox.overflow is not None and mailbox.overflow.policy == "block" else 0
+        if limit > 1 and (competing := len(self.store.consumers(mailbox_id))) > 1:
+            limit = min(limit, max(1, -(-self.store.waiting(mailbox_id) // competing)))  # the first to ask leaves the others their share
         if consumer.selector is None and self.store.plain(mailbox_id):
             found = self.store.take(consumer, limit, None)
         else:
@@ -231,10 +233,14 @@ class Broker(Admin):
     def next_due(self) -> float | None:
         """Return when `tick` has something to do."""
         store = self.store
-        expiry = store.next_expiry()
+        due, wake, expiry = store.next_lapse(), store.next_wake(), store.next_expiry()
+        if wake is not None and (due is None or wake < due):
+            due = wake
         if expiry is not None:
             expiry = max(expiry, self._swept + EXPIRY_SWEEP)
-        return min((due for due in (store.next_wake(), store.next_lapse(), expiry) if due is not None), default=None)
+            if due is None or expiry < due:
+                due = expiry
+        return due
 
     def _tick_if_due(self, now: float) -> None:
         due = self.next_due()
