@@ -30,12 +30,14 @@ MAX_NAME = 1024
 
 
 class Destination(Generic[T_co]):
-    """Name a queue or a topic; equal and hashed by kind and name alone."""
+    """Name a queue or a topic; immutable, equal and hashed by kind and name alone."""
 
-    __slots__ = ("_body_type", "_text", "name")
+    __slots__ = ("_body_type", "_name", "_text")
 
     kind: ClassVar[str] = ""
-    name: str
+    _name: str
+    _text: str
+    _body_type: Any
 
     @overload
     def __init__(self: Destination[Any], name: str) -> None: ...
@@ -52,12 +54,17 @@ class Destination(Generic[T_co]):
             shown = repr(name[:40]) if isinstance(name, str) else repr(name)
             raise InvalidDestinationError(f"a destination's name is a text of 1 to {MAX_NAME} characters, not {shown}")
         self._check(name)
-        object.__setattr__(self, "name", name)
-        object.__setattr__(self, "_text", f"{self.kind}:{name}")
-        object.__setattr__(self, "_body_type", body_type)
+        self._name = name
+        self._text = f"{self.kind}:{name}"
+        self._body_type = body_type
 
     def _check(self, name: str) -> None:
         """Refuse what this kind of destination cannot be called."""
+
+    @property
+    def name(self) -> str:
+        """Return the name, without the kind."""
+        return self._name
 
     @property
     def body_type(self) -> Any:
@@ -78,12 +85,6 @@ class Destination(Generic[T_co]):
     def is_pattern(self) -> bool:
         """Tell whether this is for listening only."""
         return False
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"a destination is immutable: cannot set {name!r}")
-
-    def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"a destination is immutable: cannot delete {name!r}")
 
     def __str__(self) -> str:
         return self._text

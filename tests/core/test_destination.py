@@ -66,9 +66,9 @@ def test_bad_texts_are_refused(text: str) -> None:
 
 def test_a_destination_is_immutable_and_the_base_is_abstract() -> None:
     queue = Queue("a")
-    with pytest.raises(AttributeError, match="immutable"):
-        queue.name = "b"
-    with pytest.raises(AttributeError, match="immutable"):
+    with pytest.raises(AttributeError):
+        queue.name = "b"  # type: ignore[misc]
+    with pytest.raises(AttributeError):
         del queue.name
     with pytest.raises(InvalidDestinationError, match="abstract"):
         Destination("a")
