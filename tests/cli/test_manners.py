@@ -182,6 +182,16 @@ def test_on_a_terminal_json_is_json(shared: str) -> None:
     assert (code, json.loads(said)["body"]) == (0, "two lots")
 
 
+@pytest.mark.timeout(90)
+def test_on_a_terminal_the_demo_is_alive(shared: str) -> None:
+    code, said = on_a_terminal(["demo", "--url", shared, "--messages", "1500", "--seconds", "2"], shared, 80)
+    assert code == 0, said
+    assert said.count("unimsg demo: ") > 3, "the table is drawn again and again"
+    assert "the recorder is killed with -9" in said
+    assert "Counts equal the file's" in said
+    assert '<envelope xmlns="urn:unimsg:1"' in said
+
+
 @pytest.mark.parametrize("arguments", [["list"], ["backends"], ["browse", "queue:q"], ["demo", "--messages", "300", "--rate", "0"]], ids=" ".join)
 def test_without_rich_it_still_speaks(shared: str, tmp_path: Path, arguments: list[str]) -> None:
     (tmp_path / "rich").mkdir()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.house.documents import DOCUMENTS, ROOT, Block, anchors, blocks, links
+from unimsg import wire
 from unimsg.cli.command import parser
 
 
@@ -48,6 +49,12 @@ def test_a_session_in_a_document_goes_as_shown(block: Block, tmp_path: Path) -> 
         said = result.stdout + result.stderr
         wanted = ".*".join(map(re.escape, output.rstrip("\n").split("…")))
         assert re.fullmatch(wanted, said.rstrip("\n"), re.DOTALL), f"$ {line}\ngave (code {result.returncode})\n{said}\nshown is\n{output}"
+
+
+@pytest.mark.parametrize("block", [block for block in blocks("xml") if block.document.name == "README.md"], ids=shown)
+def test_the_stanza_of_the_readme_is_one(block: Block) -> None:
+    stanza = block.text.removesuffix("\n").encode()
+    assert wire.encode(wire.decode(stanza)) == stanza
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -98,7 +98,7 @@ async def run_purge(args: argparse.Namespace) -> int:
     if screen.lines:
         screen.record({"destination": str(args.destination), "subscription": args.subscription, "purged": purged})
     else:
-        screen.text((f"{purged} messages", "bold"), f" purged from {args.subscription or args.destination}")
+        screen.text((f"{purged} message{'' if purged == 1 else 's'}", "bold"), f" purged from {args.subscription or args.destination}")
     return OK
 
 
