@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from unimsg.errors import InvalidSelectorError
-from unimsg.selector.codegen import MAPPING, MESSAGE, ROUTE, compile_tree
-from unimsg.selector.parser import parse
 
 if TYPE_CHECKING:
     from unimsg.driver import Route
@@ -21,27 +19,34 @@ class Program:
     """The functions of one selector; shared by all selectors of the same text."""
 
     def __init__(self, text: str) -> None:
+        from unimsg.selector.parser import parse  # who has no selectors need not load the grammar
+
         self.tree, self.names = parse(text)
+
+    def _function(self, view: Literal["MAPPING", "MESSAGE", "ROUTE"], unknown: bool = False) -> Any:
+        from unimsg.selector import codegen
+
+        return codegen.compile_tree(self.tree, getattr(codegen, view), unknown)
 
     @cached_property
     def evaluate(self) -> Callable[[Mapping[str, Any]], bool | None]:
         """Return True, False or None of a mapping."""
-        return compile_tree(self.tree, MAPPING, unknown=True)
+        return self._function("MAPPING", unknown=True)  # type: ignore[no-any-return]
 
     @cached_property
     def matches(self) -> Callable[[Mapping[str, Any]], bool]:
         """Return True or False of a mapping."""
-        return compile_tree(self.tree, MAPPING, unknown=False)
+        return self._function("MAPPING")  # type: ignore[no-any-return]
 
     @cached_property
     def route(self) -> Callable[[Any], bool]:
         """Return True or False of a route."""
-        return compile_tree(self.tree, ROUTE, unknown=False)
+        return self._function("ROUTE")  # type: ignore[no-any-return]
 
     @cached_property
     def message(self) -> Callable[[Any], bool]:
         """Return True or False of a message."""
-        return compile_tree(self.tree, MESSAGE, unknown=False)
+        return self._function("MESSAGE")  # type: ignore[no-any-return]
 
 
 program_of = lru_cache(maxsize=256)(Program)

@@ -1,0 +1,31 @@
+"""What `import unimsg` costs: fresh interpreters, one after the other, beside ones that import nothing."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+
+from benchmarks.report import show
+
+PROGRAMS = {"python -c pass": "pass", "import unimsg": "import unimsg", "import asyncio": "import asyncio", "import pydantic": "import pydantic"}
+RUNS = 11
+
+
+def run() -> dict[str, object]:
+    """Return milliseconds, of the whole process and beyond that of an empty one; the programs take turns."""
+    times: dict[str, list[float]] = {name: [] for name in PROGRAMS}
+    for number in range(RUNS + 1):
+        for name, program in PROGRAMS.items():
+            start = time.perf_counter()
+            subprocess.run([sys.executable, "-c", program], check=True)
+            if number:  # the first fills the caches of the disk and of byte code
+                times[name].append((time.perf_counter() - start) * 1000)
+    medians = {name: statistics.median(found) for name, found in times.items()}
+    empty = medians["python -c pass"]
+    return {name: {"process, ms": found, "beyond an empty one, ms": found - empty, "best, ms": min(times[name])} for name, found in medians.items()}
+
+
+if __name__ == "__main__":
+    show("startup", run())
