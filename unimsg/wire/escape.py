@@ -11,13 +11,26 @@ import re
 from base64 import b64encode
 from binascii import a2b_base64
 
-__all__ = ["attribute", "base64_text", "plain_text", "read_attribute", "read_base64", "read_base64_text", "text_base64", "xml_attribute", "xml_text"]
+__all__ = [
+    "attribute",
+    "base64_text",
+    "plain_text",
+    "read_attribute",
+    "read_base64",
+    "read_base64_text",
+    "text_base64",
+    "unescape",
+    "xml_attribute",
+    "xml_text",
+]
 
 _UNFIT_TEXT = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _UNFIT_ATTRIBUTE = re.compile("[\x00-\x1f\\\\\ud800-\udfff\ufffe\uffff]")
 _ESCAPE = re.compile(r"\\(\\|u[0-9a-f]{4})?")
 _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _MAY_BE_ESCAPED = frozenset([*range(0x20), *range(0xD800, 0xE000), 0xFFFE, 0xFFFF])
+_ENTITY = {"&amp;": "&", "&lt;": "<", "&gt;": ">"}
+_REFERENCE = re.compile("&[a-z]+;")
 _NO_SPACE = str.maketrans("", "", " \t\n\r")
 
 
@@ -28,6 +41,11 @@ def plain_text(text: str) -> str | None:
     if "&" in text or "<" in text or ">" in text:
         return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return text
+
+
+def unescape(text: str) -> str:
+    """Return canonical character data, whose entities were found to be right, as a text."""
+    return _REFERENCE.sub(lambda found: _ENTITY[found[0]], text)
 
 
 def xml_text(text: str) -> str:

@@ -21,7 +21,7 @@ from unimsg.wire.limits import MESSAGE_CLOSE, MESSAGE_OPEN, NAMESPACE
 from unimsg.wire.tree import Node, canonical, split
 from unimsg.wire.values import decoded_text, field_value, leaf_value, node_value
 
-__all__ = ["FOREIGN", "judge", "stanza_of"]
+__all__ = ["FOREIGN", "TREES", "judge", "stanza_of"]
 
 FOREIGN = "JMS_unimsg_foreign"
 """The property that says which namespace the envelope of a later version has."""
@@ -43,7 +43,7 @@ def judge(root: Node, data: bytes | None) -> ReceivedMessage[Any]:
     """
     envelope = root if split(root.tag)[1] == "envelope" else _envelope_of(root)
     if envelope.tag == ENVELOPE:
-        return ReceivedMessage(_judge_envelope(envelope), _TREES, envelope)
+        return ReceivedMessage(_judge_envelope(envelope), TREES, envelope)
     if _LATER.fullmatch(envelope.tag):
         whole = data if data is not None else canonical(root).encode()
         return ReceivedMessage({}, _FOREIGN, (split(envelope.tag)[0], whole), whole)
@@ -273,4 +273,4 @@ def stanza_of(envelope: Node) -> bytes:
     return (MESSAGE_OPEN + canonical(envelope, "jabber:client") + MESSAGE_CLOSE).encode()
 
 
-_TREES, _FOREIGN = _TreeReader(), _ForeignReader()
+TREES, _FOREIGN = _TreeReader(), _ForeignReader()
