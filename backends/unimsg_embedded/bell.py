@@ -94,3 +94,9 @@ class Bell:
                     waiter.loop.call_soon_threadsafe(waiter.wake)
                 except RuntimeError:  # its loop is closed: nobody waits there any more
                     continue
+
+    def ring_all(self) -> None:
+        """Wake all who wait for anything."""
+        with self._lock:
+            mailboxes = list(self._waiters)
+        self.ring(mailboxes)
