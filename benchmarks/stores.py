@@ -142,13 +142,14 @@ def _disk(folder: Path) -> float:
 
 
 ENTRIES: list[tuple[str, str, int, Callable[[Path, int], Timing]]] = [
-    ("unimsg, submit; AUTO", "FULL", COUNT, _unimsg("auto")),
     ("unimsg, submit; CLIENT, 100 to an acknowledge", "FULL", COUNT, _unimsg("client")),
-    ("unimsg, submit; INDIVIDUAL, each awaited", "FULL", COUNT, _unimsg("individual")),
+    ("unimsg, submit; DUPS_OK", "FULL", COUNT, _unimsg("dups_ok")),
+    ("unimsg, submit; AUTO", "FULL", OTHERS, _unimsg("auto")),
+    ("unimsg, submit; INDIVIDUAL, each awaited", "FULL", OTHERS, _unimsg("individual")),
     ("litequeue, 100 to a transaction", "FULL", OTHERS, _litequeue(2, BATCH)),
     ("litequeue, one by one", "FULL", OTHERS, _litequeue(2, 1)),
     ("persist-queue SQLiteAckQueue (as it comes)", "FULL", OTHERS, _persist_queue(2)),
-    ("unimsg, submit; AUTO, ?sync=normal", "NORMAL", COUNT, _unimsg("auto", "?sync=normal")),
+    ("unimsg, submit; CLIENT, 100 to an acknowledge, ?sync=normal", "NORMAL", COUNT, _unimsg("client", "?sync=normal")),
     ("litequeue, 100 to a transaction (as it comes)", "NORMAL", OTHERS, _litequeue(1, BATCH)),
     ("litequeue, one by one (as it comes)", "NORMAL", OTHERS, _litequeue(1, 1)),
     ("persist-queue SQLiteAckQueue", "NORMAL", OTHERS, _persist_queue(1)),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NoReturn
 
@@ -209,3 +211,12 @@ def test_properties_are_read_only_where_one_is_named() -> None:
     assert Selector("JMSType = 'order' AND JMSPriority = 4").matches_route(route)
     with pytest.raises(AssertionError, match="read"):
         Selector("JMSType = 'order' AND price = 4").matches_route(route)
+
+
+def test_the_examples_of_the_document_are_selectors() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "selectors.md").read_text(encoding="utf-8")
+    table = document.split("## By examples")[1].split("##")[0]
+    examples = re.findall(r"^\| `(.+?)` \|", table, flags=re.MULTILINE)
+    assert len(examples) > 10
+    for example in examples:
+        assert Selector(example).names
