@@ -80,7 +80,9 @@ class Fields:
 
     def _first(self) -> dict[str, Any]:
         if self._index is None:
-            self._index = {field.name: field.value for field in reversed(self._fields)}
+            self._index = {}
+            for field in self._fields:
+                self._index.setdefault(field.name, field.value)
         return self._index
 
     def __getitem__(self, name: str) -> Any:
@@ -108,7 +110,7 @@ class Fields:
         return f"Fields({list(map(tuple, self._fields))!r})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return name to value, nested fields as dicts; of a repeated name the first counts."""
+        """Return name to value, in order, nested fields as dicts; of a repeated name the first counts."""
         return {name: value.to_dict() if isinstance(value, Fields) else value for name, value in self._first().items()}
 
     def __reduce__(self) -> tuple[type[Self], tuple[tuple[Field, ...]]]:
