@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from unimsg import wire
+from unimsg import Message, wire
 from unimsg.bodies import Fields
-from unimsg.cli.demo.excerpt import check_of, ticks
+from unimsg.cli.demo.excerpt import check_of, fields_of, ticks
 from unimsg.cli.demo.roles import ROLES
 from unimsg.cli.demo.tally import Tally, percentile
 
@@ -54,6 +54,12 @@ def test_the_check_sum_sees_a_lost_zero() -> None:
     assert check_of({"price": Decimal("182.3100")}) != check_of({"price": Decimal("182.31")})
     assert check_of({"size": 1}) != check_of({"size": 1.0})
     assert check_of(Fields({"size": 1}).to_dict()) == check_of({"size": 1})
+
+
+def test_every_tick_survives_the_wire_to_the_last_zero() -> None:
+    for tick in FILE[:500] + FILE[-500:]:
+        travelled = wire.decode(wire.encode(Message(fields_of(tick), properties=tick.properties)))
+        assert (check_of(travelled.body.to_dict()), dict(travelled.properties)) == (tick.check, tick.properties)
 
 
 def reports(role: int, numbers: Iterable[int]) -> list[tuple[int, int, int, int]]:

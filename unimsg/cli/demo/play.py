@@ -72,7 +72,7 @@ class Play:
             await self._refuse_private_broker()
             self.act = "quotes and trades flow"
             await self.publisher.start()
-            await self._until(lambda: self.sent >= self.total / 2 and len(tally.seen) >= min(self.total / 4, 1))
+            await self._until(lambda: self.sent >= self.total / 2 and tally.started)
             self.act = "the recorder is killed with -9, and started again"
             await recorder.kill()
             self.kills += 1
@@ -81,7 +81,7 @@ class Play:
             self.act = "quotes and trades flow; the recorder is back"
             await self.publisher.ended()
             self.act = "all is published and confirmed; the last ones arrive"
-            await self._until(lambda: all(tally.complete for tally in self.tallies), give_up=False)
+            await self._until(lambda: all(tally.decided for tally in self.tallies), give_up=False)
             for actor in self.subscribers:
                 await actor.dismiss()
             self.act = "the end"

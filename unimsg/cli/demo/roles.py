@@ -27,9 +27,9 @@ ROLES = (
     Role(
         "ibm bids",
         "md.*.IBM.quote",
-        "bid >= 182.20 AND bid_size >= 200",
+        "bid >= 181.80 AND bid_size >= 200",
         False,
-        lambda tick: (tick.symbol, tick.kind) == ("IBM", "quote") and tick.values.get("bid", 0) >= Decimal("182.20") and tick.values["bid_size"] >= 200,
+        lambda tick: (tick.symbol, tick.kind) == ("IBM", "quote") and tick.values.get("bid", 0) >= Decimal("181.80") and tick.values["bid_size"] >= 200,
     ),
 )
 """The recorder has a durable subscription: it is the one that is killed, and must miss nothing."""

@@ -41,9 +41,19 @@ class Tally:
                 self.microseconds.append(microseconds)
 
     @property
+    def started(self) -> bool:
+        """Tell whether anything has come."""
+        return bool(self.seen or self.strange or self.altered)
+
+    @property
     def complete(self) -> bool:
         """Tell whether everything is there."""
         return len(self.seen) == len(self.wanted)
+
+    @property
+    def decided(self) -> bool:
+        """Tell whether waiting cannot change the verdict any more."""
+        return self.complete or bool(self.strange or self.altered)
 
     def faults(self) -> list[str]:
         """Return what is wrong, in words; duplicates are right where a process was killed, if they say that they are."""
