@@ -86,23 +86,22 @@ def _queue(store: Store, source: Source, create: bool) -> Mailbox:
 def _named(store: Store, wanted: Mailbox, evict: Callable[[Mailbox], None]) -> Mailbox:
     name = wanted.subscription
     found = find_subscription(store, name or "", wanted.client_id, wanted.durable)
-    if found is not None:
-        evict(found)
-        found = store.mailbox(found.id)  # a live one goes with its last consumer
     if found is None:
         return store.add_mailbox(wanted)
     if found.shared != wanted.shared:
         kinds = ("shared", "unshared") if found.shared else ("unshared", "shared")
         raise IllegalStateError(f"the durable subscription {name!r} is {kinds[0]}, not {kinds[1]}: unsubscribe it first, or take another name")
-    active = bool(store.consumers(found.id))
-    if active and not found.shared:
-        raise IllegalStateError(f"the durable subscription {name!r} has an active consumer already: share it, or close that one")
     same = (found.destination, found.selector, found.no_local) == (wanted.destination, wanted.selector, wanted.no_local)
-    if same:
+    if same and found.shared:
         return found
-    if active:
+    evict(found)
+    if store.consumers(found.id):
+        if same:
+            raise IllegalStateError(f"the durable subscription {name!r} has an active consumer already: share it, or close that one")
         raise IllegalStateError(
             f"the subscription {name!r} is in use with {found.destination} and selector {found.selector!r}: another topic or selector must wait until it is not"
         )
+    if same and store.mailbox(found.id) is not None:
+        return found
     store.remove_mailbox(found.id)  # §8.3.3: changing it is unsubscribing and making a new one
     return store.add_mailbox(wanted)

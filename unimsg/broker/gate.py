@@ -143,8 +143,8 @@ class Gate:
                 else:
                     entered = [target for target in targets if target.lets_in(route, sender)]
                     for target in entered:
-                        if target.overflow is not None and not self._has_room(target, room, now):
-                            if target.overflow.policy == "block" and not self.abandoned(target.mailbox, now):
+                        if not self._has_room(target, room, plan, now):
+                            if target.overflow is not None and target.overflow.policy == "block" and not self.abandoned(target.mailbox, now):
                                 if wait:
                                     raise Full(target.mailbox, position, failures)  # before anything of this frame has changed
                             else:
@@ -153,7 +153,7 @@ class Gate:
                                 last = None  # look again where this topic goes
                     for target in entered:
                         plan.setdefault(target.mailbox, []).append(frame)
-                        if target.overflow is not None:
+                        if target.mailbox in room:
                             room[target.mailbox] -= 1
                 if key is not None:
                     new[key] = None
@@ -163,14 +163,16 @@ class Gate:
                 self.store.remember(new, now, now + DEDUPLICATION_SECONDS, DEDUPLICATION_IDS)
         return failures
 
-    def _has_room(self, target: Target, room: dict[int, int], now: float) -> bool:
+    def _has_room(self, target: Target, room: dict[int, int], plan: dict[int, list[Frame]], now: float) -> bool:
+        """Tell whether a live subscription may take one more; `room` remembers how many more, beyond those of the plan."""
         mailbox, overflow = target.mailbox, target.overflow
-        assert overflow is not None  # noqa: S101  - for the type checker
+        if overflow is None or overflow.policy == "drop":  # which trims when all have entered
+            return True
         if mailbox not in room:
             room[mailbox] = overflow.limit - self.store.waiting(mailbox)
-            if room[mailbox] <= 0 and mailbox in self.store.expire(now):
-                room[mailbox] = overflow.limit - self.store.waiting(mailbox)
-        return room[mailbox] > 0 or overflow.policy == "drop"  # which trims when all have entered
+        if room[mailbox] <= 0 and mailbox in self.store.expire(now):
+            room[mailbox] = overflow.limit - self.store.waiting(mailbox) - len(plan.get(mailbox, ()))
+        return room[mailbox] > 0
 
     def _let_in(self, plan: dict[int, list[Frame]], now: float) -> None:
         plan = {mailbox: frames for mailbox, frames in plan.items() if frames}
@@ -181,9 +183,14 @@ class Gate:
         for target in plan:
             mailbox = self.store.mailbox(target)
             if mailbox is not None and mailbox.overflow is not None and mailbox.overflow.policy == "drop":
-                over = self.store.waiting(target) - mailbox.overflow.limit
-                if over > 0:
-                    self.store.add_dropped(target, self.store.drop_oldest(target, over))
+                self._trim(target, mailbox.overflow.limit, now)
+
+    def _trim(self, mailbox_id: int, limit: int, now: float) -> None:
+        if self.store.waiting(mailbox_id) > limit:
+            self.store.expire(now)  # the dead before the living
+            over = self.store.waiting(mailbox_id) - limit
+            if over > 0:
+                self.store.add_dropped(mailbox_id, self.store.drop_oldest(mailbox_id, over))
 
     def full(self, frames: Sequence[Frame], sender: Link, now: float, create: bool) -> int | None:
         """Return a mailbox that has no room at all for one of the frames and blocks, None if all may enter."""
@@ -193,7 +200,7 @@ class Gate:
                 continue
             for target in self.targets(frame.route.destination, create):
                 blocks = target.overflow is not None and target.overflow.policy == "block" and target.lets_in(frame.route, sender)
-                if blocks and not self._has_room(target, room, now) and not self.abandoned(target.mailbox, now):
+                if blocks and not self._has_room(target, room, {}, now) and not self.abandoned(target.mailbox, now):
                     return target.mailbox
         return None
 

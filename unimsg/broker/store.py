@@ -123,7 +123,7 @@ class Store(Protocol):
         """Return all mailboxes, in order of id."""
 
     def remove_mailbox(self, mailbox_id: int) -> None:
-        """Forget a mailbox with all its messages, held ones too (their tokens become stale), and its groups."""
+        """Forget a mailbox with all its messages, held ones too (their tokens become stale), and its groups; an unknown one is ignored."""
 
     def add_consumer(self, consumer: Consumer) -> Consumer:
         """Keep a consumer; return it with its id."""
