@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from unimsg.wire.batch import decode_batch, decode_batch_element, encode_batch
 from unimsg.wire.codec import decode, decode_element, encode, encode_envelope, encode_parts
 from unimsg.wire.limits import (
     CONTENT_TYPE,
@@ -28,8 +29,11 @@ __all__ = [
     "MUST_ACCEPT",
     "NAMESPACE",
     "decode",
+    "decode_batch",
+    "decode_batch_element",
     "decode_element",
     "encode",
+    "encode_batch",
     "encode_envelope",
     "encode_parts",
 ]

@@ -9,14 +9,14 @@ from unimsg.errors import MessageFormatError
 from unimsg.message import Message, ReceivedMessage
 from unimsg.wire import generic, hot
 from unimsg.wire.judge import FOREIGN, judge
-from unimsg.wire.limits import ENVELOPE_OPEN, MAX_STANZA, MAX_TEXT, MESSAGE_CLOSE, MESSAGE_OPEN, PREFIX
+from unimsg.wire.limits import ENVELOPE_OPEN, MAX_STANZA, MESSAGE_CLOSE, MESSAGE_OPEN
 from unimsg.wire.split import split
 from unimsg.wire.strict import parse, tree_of
 
 __all__ = ["decode", "decode_element", "encode", "encode_envelope", "encode_parts"]
 
 _OPEN, _CLOSE = MESSAGE_OPEN.encode(), MESSAGE_CLOSE.encode()
-_PREFIX, _BARE = PREFIX.encode(), ENVELOPE_OPEN.encode()
+_BARE = ENVELOPE_OPEN.encode()
 
 
 def encode(message: Message[Any]) -> bytes:
@@ -55,32 +55,20 @@ def decode(data: bytes | bytearray | memoryview) -> ReceivedMessage[Any]:
     """
     if type(data) is not bytes:
         data = bytes(data)
-    if data.startswith(_PREFIX):
-        message = _fast(data)
-    elif data.startswith(_BARE):
-        message = _fast(_OPEN + data + _CLOSE)  # canonical alone means canonical in its stanza
-    else:
-        message = None
-    return message if message is not None else judge(parse(data), data)
-
-
-def _fast(data: bytes) -> ReceivedMessage[Any] | None:
-    """Return the message of canonical bytes, or None where the judge should look."""
-    size = len(data)
-    if size > MAX_STANZA:
-        return None
-    try:
-        text = str(data, "utf-8")
-    except UnicodeDecodeError:
-        return None
-    if size <= MAX_TEXT:
-        message = hot.match(text, data)
-        if message is not None:
-            return message
-    message = split(text, data)
-    if message is not None:
-        hot.seen(message)
-    return message
+    if len(data) <= MAX_STANZA:
+        stanza = data if not data.startswith(_BARE) else _OPEN + data + _CLOSE  # canonical alone means canonical in its stanza
+        try:
+            text = str(stanza, "utf-8")
+        except UnicodeDecodeError:
+            return judge(parse(data), data)
+        message = hot.match(text, stanza)
+        if message is None:
+            message = split(text, stanza)
+            if message is None:
+                return judge(parse(data), data)
+            hot.seen(message)
+        return message
+    return judge(parse(data), data)
 
 
 def decode_element(element: Any) -> ReceivedMessage[Any]:

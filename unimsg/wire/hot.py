@@ -7,7 +7,7 @@ from typing import Any
 
 from unimsg.errors import UnimsgError
 from unimsg.message import ReceivedMessage
-from unimsg.wire.limits import MAX_STANZA
+from unimsg.wire.limits import MAX_STANZA, MAX_TEXT
 from unimsg.wire.shape import Row, Shape, ShapeReader, Slow, entities_right, fits, make_writer
 from unimsg.wire.split import shape_of
 from unimsg.wire.values import TYPE_NAMES
@@ -84,6 +84,8 @@ def match(text: str, data: bytes) -> ReceivedMessage[Any] | None:
         if found is None:
             continue
         if "&" in text and not entities_right(text):
+            return None
+        if len(text) > MAX_TEXT and any(map(MAX_TEXT.__lt__, map(len, found.groups()[: len(reader.shape.heads)]))):
             return None
         groups = found.groups()
         try:

@@ -18,10 +18,11 @@ from unimsg.wire.escape import read_attribute
 from unimsg.wire.head import read_head
 from unimsg.wire.lexical import ITEM_TYPES, READERS
 from unimsg.wire.limits import MESSAGE_CLOSE, MESSAGE_OPEN, NAMESPACE
+from unimsg.wire.strict import parse
 from unimsg.wire.tree import Node, canonical, split
 from unimsg.wire.values import decoded_text, field_value, leaf_value, node_value
 
-__all__ = ["FOREIGN", "TREES", "judge", "stanza_of"]
+__all__ = ["FOREIGN", "TREES", "envelope_of", "judge", "stanza_of"]
 
 FOREIGN = "JMS_unimsg_foreign"
 """The property that says which namespace the envelope of a later version has."""
@@ -271,6 +272,11 @@ class _ForeignReader:
 def stanza_of(envelope: Node) -> bytes:
     """Return the canonical bytes of the stanza of an envelope that was judged."""
     return (MESSAGE_OPEN + canonical(envelope, "jabber:client") + MESSAGE_CLOSE).encode()
+
+
+def envelope_of(data: bytes) -> Node:
+    """Return the envelope of bytes that were found to be canonical, to read it the careful way."""
+    return next(parse(data).nodes)
 
 
 TREES, _FOREIGN = _TreeReader(), _ForeignReader()

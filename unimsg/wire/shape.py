@@ -18,10 +18,9 @@ from unimsg.bodies import Field, Fields
 from unimsg.destination import parse_destination
 from unimsg.values import Byte, Char, Int, Short, UByte, UInt, ULong, UShort
 from unimsg.wire.escape import plain_text, unescape
-from unimsg.wire.judge import TREES
+from unimsg.wire.judge import TREES, envelope_of
 from unimsg.wire.lexical import READERS, WRITERS, time_text
 from unimsg.wire.limits import MAX_TEXT, PREFIX, SUFFIX
-from unimsg.wire.strict import parse
 
 __all__ = ["HEADS", "Row", "Shape", "ShapeReader", "Slow", "entities_right", "fits", "make_writer"]
 
@@ -71,7 +70,7 @@ TYPES: dict[str, _Kind] = {
     "boolean": _Kind("('true' if {0} else 'false')", "true|false", "({0}=='true')"),
     "long": _Kind("str({0})", _signed(17), "int({0})"),
     "double": _Kind("{0}.__repr__()", r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?(?:e[-+]?[0-9]{1,2})?", "float({0})"),
-    "decimal": _Kind("decimal({0})", r"-?[0-9]{1,40}(?:\.[0-9]{1,20})?", "Decimal({0})"),
+    "decimal": _Kind("{0}", r"-?[0-9]{1,40}(?:\.[0-9]{1,20})?", "Decimal({0})"),
     "datetime": _Kind("time({0})", TIME, "iso({0})"),
     "null": _Kind("''", "", "None"),
     "char": _Kind("text({0})", "[^<>&\\x00-\\x08\\x0b-\\x1f\ufffe\uffff]", "new_str(Char,{0})"),
@@ -86,7 +85,7 @@ TYPES: dict[str, _Kind] = {
 _HEAD_TEXTS = frozenset({"correlation-id", "group-id", "id", "origin", "type"})
 HEADS: dict[str, _Kind] = {
     **dict.fromkeys(_HEAD_TEXTS, _Kind("{0}", ATTRIBUTE, "{0}")),
-    **dict.fromkeys(("destination", "reply-to"), _Kind("where({0})", ATTRIBUTE, "where({0})")),
+    **dict.fromkeys(("destination", "reply-to"), _Kind("{0}", ATTRIBUTE, "({0} if {0} in places else where({0}))")),
     **dict.fromkeys(("delivery-time", "expiration", "timestamp"), _Kind("time({0})", TIME, "iso({0})")),
     "delivery-mode": _Kind("{0}", "non-persistent", "{0}"),
     "priority": _Kind("priority({0})", "[0-35-9]", "int({0})"),
@@ -96,16 +95,15 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.$-]{0,63}")
 _WRONG_ENTITY = re.compile("&(?!amp;|lt;|gt;)")
 
 
-def _decimal(number: Decimal) -> str:
-    text = str(number)
-    if "E" in text or "N" in text or "I" in text or len(text) > 40:
-        raise Slow
-    return text
+_places: set[str] = set()
 
 
 def _where(text: str) -> str:
     """Return the text of a destination that makes sense. Raises InvalidDestinationError."""
     parse_destination(text)
+    if len(_places) > 4096:
+        _places.clear()
+    _places.add(text)
     return text
 
 
@@ -135,11 +133,11 @@ _SPACE: dict[str, Any] = {
     "Fields": Fields,
     "Char": Char,
     "unescape": unescape,
-    "decimal": _decimal,
     "time": time_text,
     "iso": datetime.fromisoformat,
     "text": _text,
     "where": _where,
+    "places": _places,
     "priority": _priority,
     "seq": _seq,
     "new_str": str.__new__,
@@ -221,6 +219,12 @@ def make_writer(shape: Shape) -> Callable[[Any, Any, Any], bytes]:
         code += f" t=''.join(({','.join(texts)},))\n"
         escape = "".join(f"  {name}=text({name})\n" for name in texts)
         code += f" if not t.isprintable() or '<' in t or '&' in t or '>' in t:\n{escape}"
+    for name in (name for name, _ in plan.values if name[0] == "h" and shape.heads[int(name[1:])] in ("destination", "reply-to")):
+        code += f" if {name} not in places: where({name})\n"
+    decimals = [name for name, kind in plan.values if kind is TYPES["decimal"]]
+    if decimals:
+        code += "".join(f" {name}=str({name})\n" for name in decimals)
+        code += f" d=''.join(({','.join(decimals)},))\n if d.strip('0123456789.-') or (len(d)>60 and max(map(len,({','.join(decimals)},)))>60): raise Slow\n"
     tests = [f"-0x8000000000000000<={name}<=0x7fffffffffffffff" for name in ranges]
     tests += [f"{name}-{name}==0.0" for name in finite] + [f"{name}=='non-persistent'" for name in modes]
     if tests:
@@ -235,54 +239,43 @@ def make_writer(shape: Shape) -> Callable[[Any, Any, Any], bytes]:
 class ShapeReader:
     """Match and read messages of one shape; the state is the values' texts and the bytes."""
 
-    __slots__ = ("_body", "_properties", "head", "kind", "match", "shape")
+    __slots__ = ("body", "head", "match", "properties", "shape")
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
-        self.kind = shape.kind
         plan = _Plan(shape)
         pattern = "".join(f"{re.escape(constant)}({kind.pattern})" for constant, (_, kind) in zip(plan.constants, plan.values, strict=True))
         self.match = re.compile(pattern + re.escape(plan.end)).fullmatch
-        names = [name for name, _ in plan.values]
         reads = {name: kind.read.format(name) for name, kind in plan.values}
         ordered = [f"h{number}" for number in sorted(range(len(shape.heads)), key=shape.heads.__getitem__)]
         head = ",".join(f"{shape.heads[int(name[1:])]!r}:{reads[name]}" for name in ordered)
         properties = ",".join(f"{row.name!r}:{reads[name]}" for name, row in zip(plan.v, shape.properties, strict=True))
-        code = f"def head(g):\n [{','.join(names[: len(ordered)] + ['*_'])}]=g\n return {{{head}}}\n"
-        if plan.v:
-            start = len(ordered)
-            code += f"def properties(g):\n [{','.join(plan.v)}]=g[{start}:{start + len(plan.v)}]\n return {{{properties}}}\n"
-        else:
-            code += "def properties(g):\n return {}\n"
-        start = len(ordered) + len(plan.v)
+        start, stop = len(ordered), len(ordered) + len(plan.v)
+        code = f"def head(g):\n{_unpack(ordered, f'g[:{start}]')} return {{{head}}}\n"
+        code += f"def properties(s):\n try:\n {_unpack(plan.v, f's[0][{start}:{stop}]')}  return {{{properties}}}\n except ValueError:\n  return slow_properties(s)\n"
         if "b" in reads:
-            code += f"def body(g):\n b=g[{start}]\n return {reads['b']}\n"
-        elif plan.r:
+            unpacked, inner = f" b=s[0][{stop}]\n", reads["b"]
+        else:
+            unpacked = _unpack(plan.r, f"s[0][{stop}:]")
             rows = list(zip(plan.r, shape.rows, strict=True))
+            inner = "{" + ",".join(f"{row.name!r}:{reads[name]}" for name, row in rows) + "}" if shape.kind == "map" else "None"
             if shape.kind == "fields":
                 inner = "Fields((" + "".join(f"Field({row.name!r},{reads[name]},{row.fid!r})," for name, row in rows) + "))"
-            else:
-                inner = "{" + ",".join(f"{row.name!r}:{reads[name]}" for name, row in rows) + "}"
-            code += f"def body(g):\n [{','.join(plan.r)}]=g[{start}:]\n return {inner}\n"
-        else:
-            code += f"def body(g):\n return {'Fields()' if shape.kind == 'fields' else '{}' if shape.kind == 'map' else 'None'}\n"
-        space = dict(_SPACE)
+        code += f"def body(s):\n try:\n {unpacked}  return {shape.kind!r},{inner}\n except ValueError:\n  return slow_body(s)\n"
+        space = dict(_SPACE, slow_properties=self._slow_properties, slow_body=self._slow_body)
         exec(code, space)  # noqa: S102  (as above)
-        self.head, self._properties, self._body = space["head"], space["properties"], space["body"]
+        self.head: Callable[[tuple[str, ...]], dict[str, Any]] = space["head"]
+        self.properties: Callable[[Any], Mapping[str, Any]] = space["properties"]
+        self.body: Callable[[Any], tuple[str | None, Any]] = space["body"]
 
-    def properties(self, state: tuple[tuple[str, ...], bytes]) -> Mapping[str, Any]:
-        """Return the properties; where one does not convert, the judge says which."""
-        try:
-            return self._properties(state[0])  # type: ignore[no-any-return]
-        except ValueError:
-            return TREES.properties(next(parse(state[1]).nodes))
+    @staticmethod
+    def _slow_properties(state: tuple[tuple[str, ...], bytes]) -> Mapping[str, Any]:
+        """Let the judge say which property does not convert."""
+        return TREES.properties(envelope_of(state[1]))
 
-    def body(self, state: tuple[tuple[str, ...], bytes]) -> tuple[str | None, Any]:
-        """Return the kind and the payload of the body."""
-        try:
-            return self.kind, self._body(state[0])
-        except ValueError:
-            return TREES.body(next(parse(state[1]).nodes))
+    @staticmethod
+    def _slow_body(state: tuple[tuple[str, ...], bytes]) -> tuple[str | None, Any]:
+        return TREES.body(envelope_of(state[1]))
 
     def canonical(self, state: tuple[tuple[str, ...], bytes]) -> bytes:
         """Return the bytes as they came: a match proves that they are canonical."""

@@ -16,11 +16,10 @@ from unimsg.headers import HEADERS
 from unimsg.message import ReceivedMessage
 from unimsg.wire.escape import unescape
 from unimsg.wire.head import READ
-from unimsg.wire.judge import TREES
+from unimsg.wire.judge import TREES, envelope_of
 from unimsg.wire.lexical import READERS
 from unimsg.wire.limits import MAX_ELEMENTS, MAX_TEXT, PREFIX, SUFFIX
 from unimsg.wire.shape import HEADS, Row, Shape, entities_right
-from unimsg.wire.strict import parse
 
 __all__ = ["shape_of", "split"]
 
@@ -125,7 +124,7 @@ class _SplitReader:
         try:
             return {row[0]: row[1](text if "&" not in text else unescape(text)) for row, text in state[0]}
         except ValueError:
-            return TREES.properties(next(parse(state[3]).nodes))
+            return TREES.properties(envelope_of(state[3]))
 
     def body(self, state: Any) -> tuple[str | None, Any]:
         _, kind, content, data = state
@@ -140,7 +139,7 @@ class _SplitReader:
                 return kind, Fields([Field(row[0], row[1](text if "&" not in text else unescape(text)), row[2]) for row, text in content])
             return kind, content if "&" not in content else unescape(content)
         except ValueError:
-            return TREES.body(next(parse(data).nodes))
+            return TREES.body(envelope_of(data))
 
     def canonical(self, state: Any) -> bytes:
         data: bytes = state[3]

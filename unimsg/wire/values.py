@@ -86,6 +86,30 @@ def write_value(tag: str, name: str | None, value: Any, place: str, budget: Budg
     return f'<{tag}{encoding}{_fid(fid, place)}{_named(name, place)}{of} type="{wire_type}">{text}</{tag}>'
 
 
+_quick: dict[tuple[str, str, type], tuple[str, Any, str]] = {}
+
+
+def write_quick(tag: str, name: Any, value: Any, budget: Budget) -> str | None:
+    """Return the element of a value if its tag and its type are of a kind met before and it needs no escapes, else None."""
+    known = _quick.get((tag, name, type(value)))
+    if known is None:
+        wire_type = TYPE_NAMES.get(type(value))
+        if wire_type is None or wire_type == "vector" or type(name) is not str or not 0 < len(name) <= 128:
+            return None
+        if len(_quick) > 4096:
+            _quick.clear()
+        writer = plain_text if wire_type in TEXT_TYPES else WRITERS[wire_type]
+        known = _quick[tag, name, type(value)] = f'<{tag} name="{attribute(name)}" type="{wire_type}">', writer, f"</{tag}>"
+    try:
+        text = known[1](value)
+    except ValueError:
+        return None
+    if text is None or budget.left <= 0:
+        return None
+    budget.left -= 1
+    return f"{known[0]}{text}{known[2]}"
+
+
 def _named(name: str | None, place: str) -> str:
     return "" if name is None else f' name="{attribute(check_name(name, place))}"'
 
