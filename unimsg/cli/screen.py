@@ -1,4 +1,4 @@
-"""Where output goes: JSON lines for programs, text for people, in colour and in tables where rich is installed.
+"""Where output goes: JSON lines for programs, text for people, in colour on a terminal where rich is installed.
 
 What people see comes from strangers' messages: control characters are shown, never sent to the terminal.
 """
@@ -40,7 +40,7 @@ class Screen:
         """Choose by --json and --text, or else by whether the output is a terminal."""
         self.terminal = sys.stdout.isatty()
         self.lines = args.output == "json" or (args.output is None and not self.terminal)
-        self._console: Console | None = None if self.lines else _console()
+        self._console: Console | None = _console() if self.terminal and not self.lines else None
 
     def record(self, record: Mapping[str, Any]) -> None:
         """Print one JSON line."""

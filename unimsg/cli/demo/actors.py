@@ -21,7 +21,9 @@ from unimsg.client.opening import Opening
 
 __all__ = ["publish", "subscribe"]
 
-BATCH = 100
+BATCH = 500
+"""Messages that are acknowledged together, at most; fewer where fewer are waiting."""
+REPORT = 100
 """Messages in one report: its line stays below 4096 bytes, so that a pipe takes it whole or not at all."""
 PATIENCE = 30.0
 """Seconds for which the broker may take a killed process to be alive, and refuse its successor."""
@@ -80,8 +82,8 @@ async def subscribe(url: str, run: str, name: str) -> None:
                 for found in batch
                 if found.correlation_id == run
             ]
-            if seen:
-                _tell(seen=seen)
+            for start in range(0, len(seen), REPORT):
+                _tell(seen=seen[start : start + REPORT])
             if seen and not shown:
                 shown = True
                 _tell(stanza=wire.encode(message).decode())

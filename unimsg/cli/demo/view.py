@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unimsg.cli.demo.play import Play
 from unimsg.cli.demo.tally import Tally, percentile
@@ -20,6 +20,8 @@ __all__ = ["account", "record_of", "watching"]
 
 RECENT = 1000
 """Latencies that the live table looks back on."""
+WIDE = 110
+"""Columns of a terminal that has room for the whole live table."""
 
 
 @asynccontextmanager
@@ -59,37 +61,30 @@ async def _live(play: Play) -> None:
     start = time.monotonic()
     with Live(auto_refresh=False, transient=True) as live:
         while True:
-            live.update(_table(play, time.monotonic() - start), refresh=True)
+            live.update(_table(play, time.monotonic() - start, live.console.width), refresh=True)
             await asyncio.sleep(0.1)
 
 
-def _table(play: Play, elapsed: float) -> Group:
+def _table(play: Play, elapsed: float, width: int) -> Group:
     from rich import box
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("process", "listens to", "state", "", "received", "of", "p50", "p99", "the last one"):
-        table.add_column(name, justify="right" if name in ("received", "of", "p50", "p99") else "left", no_wrap=name != "listens to")
-    table.add_row(
-        "publisher",
-        "",
-        play.publisher.state.replace("starting", "publishing"),
-        ProgressBar(play.total, play.sent, 20),
-        f"{play.sent:,}",
-        f"{play.total:,}",
-        "",
-        "",
-        "",
-    )
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    names = ("process", "listens to", "state", "", "received", "of", "p50", "p99", "the last one")[: None if width >= WIDE else 7]
+    for name in names:
+        table.add_column(name, justify="right" if name in ("received", "of", "p50", "p99") else "left", no_wrap=True)
+    state = {"starting": "publishing"}.get(play.publisher.state, play.publisher.state)
+    rows: list[tuple[Any, ...]] = [("publisher", "", state, ProgressBar(play.total, play.sent, 8), f"{play.sent:,}", f"{play.total:,}", "", "", "")]
     for tally, actor in zip(play.tallies, play.subscribers, strict=True):
-        listens = tally.role.pattern + (f"\n{tally.role.selector}" if tally.role.selector else "")
-        state = Text(actor.state, style={"killed": "bold red", "starting": "yellow"}.get(actor.state, "green"))
-        p50, p99 = _latencies(tally, RECENT)
-        bar = ProgressBar(len(tally.wanted), len(tally.seen), 20)
-        table.add_row(tally.role.name, listens, state, bar, f"{len(tally.seen):,}", f"{len(tally.wanted):,}", p50, p99, _last(play, tally))
+        told = Text(actor.state, style={"killed": "bold red", "starting": "yellow"}.get(actor.state, "green"))
+        bar = ProgressBar(len(tally.wanted), len(tally.seen), 8)
+        counts = (f"{len(tally.seen):,}", f"{len(tally.wanted):,}")
+        rows.append((tally.role.name, tally.role.pattern, told, bar, *counts, *_latencies(tally, RECENT), _last(play, tally)))
+    for row in rows:
+        table.add_row(*row[: len(names)])
     return Group(Text(f"unimsg demo: {play.act} ({elapsed:.0f} s)", style="bold"), table)
 
 
@@ -147,13 +142,15 @@ def account(play: Play, screen: Screen, faults: list[str], shown_url: str) -> No
         (f"{play.sent:,} messages", "bold"),
         f" published and confirmed in {seconds:.1f} s, {play.sent / seconds if seconds else 0:,.0f}/s ({pace}); the file has {play.total:,} rows",
     )
-    rows = []
+    columns = ("process", "listens to", "received", "expected", "p50", "p99")
+    rows = [(tally.role.name, tally.role.pattern, f"{len(tally.seen):,}", f"{len(tally.wanted):,}", *_latencies(tally)) for tally in play.tallies]
+    screen.table(columns, rows, numbers=columns[2:])
     for tally in play.tallies:
-        again = f"killed once; {tally.again} came twice, and said so" if tally.role.durable else ""
-        rows.append(
-            (tally.role.name, tally.role.pattern, tally.role.selector or "", f"{len(tally.seen):,}", f"{len(tally.wanted):,}", *_latencies(tally), again)
-        )
-    screen.table(("process", "listens to", "selector", "received", "expected", "p50", "p99", ""), rows, numbers=("received", "expected", "p50", "p99"))
+        if tally.role.selector is not None:
+            screen.text((tally.role.name, "bold"), f": selector {tally.role.selector}")
+        if tally.role.durable:
+            again = f"{tally.again} messages that it held came twice, and say so" if tally.again else "it held nothing then, so nothing came twice"
+            screen.text((tally.role.name, "bold"), f": killed with -9 and started again; {again}")
     for fault in faults:
         screen.text((f"WRONG  {fault}", "bold red"))
     if not faults:
