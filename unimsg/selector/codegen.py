@@ -21,9 +21,6 @@ from unimsg.selector.tree import Approximate, Between, Chain, Comparison, In, Is
 
 __all__ = ["MAPPING", "MESSAGE", "ROUTE", "View", "compile_tree"]
 
-_MAX_DEPTH = 40
-"""Parentheses within a generated expression (Python's own limit is 200); deeper ones become functions of their own."""
-
 _MIRROR = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _PYTHON = {"=": "==", "<>": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 _HELPERS = {"=": "eq", "<>": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
@@ -94,24 +91,17 @@ _NAMESPACE: dict[str, Any] = {
 }
 
 
-class Code(NamedTuple):
-    """A piece of source, and how deep its parentheses go."""
-
-    text: str
-    depth: int = 0
-
-
 def compile_tree(tree: Node, view: View, unknown: bool) -> Callable[[Any], Any]:
     """Return the function of a message that tells True from not True; with `unknown`, True, False and None."""
     generator = Generator(view)
-    body = [f"    if {generator.when_true(tree).text}: return True"]
+    body = [f"    if {generator.when_true(tree)}: return True"]
     if unknown:
-        body += [f"    if {generator.when_false(tree).text}: return False", "    return None"]
+        body += [f"    if {generator.when_false(tree)}: return False", "    return None"]
     else:
         body.append("    return False")
     setup = [f"    get = {view.properties}"] if generator.uses_properties else []
     setup += [f"    head = {view.head}"] if generator.uses_head else []
-    source = "\n".join(["def evaluate(m):", *setup, *generator.functions, *body])
+    source = "\n".join(["def evaluate(m):", *setup, *body])
     namespace = _NAMESPACE | generator.constants
     exec(compile(source, "<selector>", "exec"), namespace)  # noqa: S102 - fixed text and names of constants only
     evaluate: Callable[[Any], Any] = namespace["evaluate"]
@@ -124,7 +114,6 @@ class Generator:
     def __init__(self, view: View) -> None:
         self.view = view
         self.constants: dict[str, Any] = {}
-        self.functions: list[str] = []
         self.loads = 0
         self.uses_properties = False
         self.uses_head = False
@@ -134,21 +123,6 @@ class Generator:
         name = f"k{len(self.constants)}"
         self.constants[name] = value
         return name
-
-    def wrap(self, pattern: str, *parts: Code) -> Code:
-        """Return a pattern in parentheses with its parts put in; a part that is too deep is moved to its own function."""
-        texts = []
-        depth = 0
-        for part in parts:
-            text = part.text
-            if part.depth >= _MAX_DEPTH:
-                name = f"f{len(self.functions)}"
-                self.functions.append(f"    def {name}(): return {text}")
-                text = f"{name}()"
-            else:
-                depth = max(depth, part.depth)
-            texts.append(text)
-        return Code(pattern.format(*texts), depth + pattern.count("("))
 
     def load(self, node: Name) -> str:
         """Return the expression that looks an identifier up."""
@@ -164,39 +138,39 @@ class Generator:
         self.loads += 1
         return f"a{self.loads}"
 
-    def when_true(self, node: Node) -> Code:
+    def when_true(self, node: Node) -> str:
         """Return the expression that is true when the node is TRUE, and false when it is FALSE or unknown."""
         if isinstance(node, Logic):
-            return self.join(" and " if node.word == "AND" else " or ", [self.when_true(part) for part in node.parts])
+            return "(" + (" and " if node.word == "AND" else " or ").join(map(self.when_true, node.parts)) + ")"
         if isinstance(node, Not):
             return self.when_false(node.operand)
         if isinstance(node, Name):
-            return Code(f"{self.load(node)} is True", 2)
+            return f"{self.load(node)} is True"
         if isinstance(node, Literal):
-            return Code("True" if node.value is True else "False")
+            return "True" if node.value is True else "False"
         if isinstance(node, Comparison):
             return self.compared(node)
         if isinstance(node, Between):
             return self.when_true(_spelt(node))
         if isinstance(node, IsNull):
-            return Code(f"{self.load(node.name)} is {'not ' if node.negated else ''}None", 2)
+            return f"{self.load(node.name)} is {'not ' if node.negated else ''}None"
         if isinstance(node, In | Like):
             variable = self.variable()
             return self.text_test(node, variable, f"({variable} := {self.load(node.name)})")
         raise AssertionError(node)  # pragma: no cover - the parser has judged the types
 
-    def when_false(self, node: Node) -> Code:
+    def when_false(self, node: Node) -> str:
         """Return the expression that is true when the node is FALSE, and false when it is TRUE or unknown."""
         if isinstance(node, Logic):
-            return self.join(" or " if node.word == "AND" else " and ", [self.when_false(part) for part in node.parts])
+            return "(" + (" or " if node.word == "AND" else " and ").join(map(self.when_false, node.parts)) + ")"
         if isinstance(node, Not):
             return self.when_true(node.operand)
         if isinstance(node, Name):
-            return Code(f"{self.load(node)} is False", 2)
+            return f"{self.load(node)} is False"
         if isinstance(node, Literal):
-            return Code("True" if node.value is False else "False")
+            return "True" if node.value is False else "False"
         if isinstance(node, Comparison):
-            return self.wrap("({} is False)", self.value(node))
+            return f"({self.value(node)} is False)"
         if isinstance(node, Between):
             return self.when_false(_spelt(node))
         if isinstance(node, IsNull):
@@ -204,35 +178,31 @@ class Generator:
         if isinstance(node, In | Like):
             variable = self.variable()
             test = self.text_test(node, variable, variable)
-            return self.wrap(f"(({variable} := {self.load(node.name)}) is not None and not {{}})", test)
+            return f"(({variable} := {self.load(node.name)}) is not None and not {test})"
         raise AssertionError(node)  # pragma: no cover - the parser has judged the types
 
-    def value(self, node: Node) -> Code:
+    def value(self, node: Node) -> str:
         """Return the expression of the node's value: a number, a string, None for NULL, or a truth of three values."""
         if isinstance(node, Name):
-            return Code(self.load(node), 2)
+            return self.load(node)
         if isinstance(node, Literal):
-            return Code(self.constant(node.value))
+            return self.constant(node.value)
         if isinstance(node, Sign):
-            return self.wrap(f"sign({{}}, {node.negative})", self.value(node.operand))
+            return f"sign({self.value(node.operand)}, {node.negative})"
         if isinstance(node, Chain):
             signs = self.constant("".join(symbol for symbol, _ in node.rest))
-            return self.wrap(f"chain({{}}, {signs}, ({'{}, ' * len(node.rest)}))", self.value(node.first), *(self.value(operand) for _, operand in node.rest))
+            operands = "".join(f"{self.value(operand)}, " for _, operand in node.rest)
+            return f"chain({self.value(node.first)}, {signs}, ({operands}))"
         if isinstance(node, Comparison):
-            return self.wrap(f"{_HELPERS[node.operator]}({{}}, {{}})", self.value(node.left), self.value(node.right))
+            return f"{_HELPERS[node.operator]}({self.value(node.left)}, {self.value(node.right)})"
         if isinstance(node, Not):
-            return self.wrap("opposite({})", self.value(node.operand))
+            return f"opposite({self.value(node.operand)})"
         if isinstance(node, Logic):
-            parts = [self.value(part) for part in node.parts]
-            return self.wrap(f"{'both' if node.word == 'AND' else 'either'}({', '.join(['{}'] * len(parts))})", *parts)
+            return f"{'both' if node.word == 'AND' else 'either'}({', '.join(self.value(part) for part in node.parts)})"
         # What remains holds no condition inside, so that writing it twice does not double at every level.
-        return self.wrap("(True if {} else False if {} else None)", self.when_true(node), self.when_false(node))
+        return f"(True if {self.when_true(node)} else False if {self.when_false(node)} else None)"
 
-    def join(self, word: str, parts: list[Code]) -> Code:
-        """Join expressions by Python's `and` or `or`."""
-        return self.wrap(f"({word.join(['{}'] * len(parts))})", *parts)
-
-    def compared(self, node: Comparison) -> Code:
+    def compared(self, node: Comparison) -> str:
         """Compare; an identifier with a literal, the commonest by far, without a call when the type is the usual one."""
         sign, left, right = node
         if isinstance(left, Literal) and isinstance(right, Name):
@@ -241,7 +211,7 @@ class Generator:
             return self.value(node)
         value = right.value
         if isinstance(value, bool):
-            return Code(f"{self.load(left)} is {value is (sign == '=')}", 2)
+            return f"{self.load(left)} is {value is (sign == '=')}"
         constant, variable = self.constant(value), self.variable()
         asked = f"({variable} := {self.load(left)})"
         if isinstance(value, str):
@@ -251,13 +221,13 @@ class Generator:
         else:
             # A long that a double holds exactly meets doubles without being converted first.
             usual = f"(t := type({asked})) is int" + (" or t is float" if abs(value) <= 2**53 else "")
-        return Code(f"({variable} {_PYTHON[sign]} {constant} if {usual} else {_HELPERS[sign]}({variable}, {constant}))", 5)
+        return f"({variable} {_PYTHON[sign]} {constant} if {usual} else {_HELPERS[sign]}({variable}, {constant}))"
 
-    def text_test(self, node: In | Like, variable: str, asked: str) -> Code:
+    def text_test(self, node: In | Like, variable: str, asked: str) -> str:
         """Test a string; `asked` is the variable, or what assigns it."""
         test = self.constant(node.choices.__contains__ if isinstance(node, In) else matcher(node.pattern))
         turned = "not " if node.negated else ""
-        return Code(f"({turned}{test}({variable}) if type({asked}) is str else text_test({variable}, {test}, {node.negated}))", 5)
+        return f"({turned}{test}({variable}) if type({asked}) is str else text_test({variable}, {test}, {node.negated}))"
 
 
 def _spelt(node: Between) -> Node:

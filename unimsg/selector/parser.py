@@ -29,7 +29,8 @@ from unimsg.selector.tree import Approximate, Between, Chain, Comparison, In, Is
 __all__ = ["HEADERS", "MAX_NESTING", "MAX_OPERATORS", "parse"]
 
 MAX_NESTING = 32
-"""Parentheses that may be open at once: each takes up to 14 frames of Python's stack here, of a thousand."""
+"""Parentheses that may be open at once: each takes up to 14 frames of Python's stack here, of a thousand, and up to 5
+parentheses of the 200 that Python takes in the source that is generated."""
 
 MAX_OPERATORS = 4096
 """Operators that a selector may have (an IN is one, however long)."""
