@@ -67,6 +67,7 @@ class Route(NamedTuple):
     persistent: bool = True
     key: str | None = None
     group: str | None = None
+    group_seq: int | None = None
     priority: int = 4
     expires_at: float | None = None
     deliver_at: float | None = None
@@ -75,7 +76,6 @@ class Route(NamedTuple):
     content_type: str = CONTENT_TYPE
     foreign: bool = False
     headers: Mapping[str, Any] = {}
-    group_seq: int | None = None
 
 
 class Frame(NamedTuple):

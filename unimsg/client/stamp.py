@@ -79,12 +79,16 @@ class Stamper:
         model = destination.body_type
         kind, payload = bodies.classify(body) if model is None else typed_payload(model, body)
         now = datetime.now(UTC)
-        if not options and self._origin is None:
+        if self._origin is None and (not options or (len(options) == 1 and "properties" in options)):
+            # The common case, without asking for what was not said.
+            given = options.get("properties") if options else None
+            properties = check_properties(given) if given else _NONE
             message_id = self.next_id()
             head = {"destination": str(destination), "id": message_id, "timestamp": now}
-            data = wire.encode_parts(head, _NONE, kind, payload)
-            route = Route(destination, message_id, None, None, None, now.timestamp())
-            return self._sized(Stamped(Frame(data, route), head, _NONE, kind, payload, body))
+            data = wire.encode_parts(head, properties, kind, payload)
+            at = now.timestamp()
+            route = Route(destination, message_id, None, None, None, at, True, None, None, None, 4, None, None, False, properties)
+            return self._sized(Stamped(Frame(data, route), head, properties, kind, payload, body))
         return self._stamp(destination, kind, payload, body, options, now)
 
     def _sized(self, stamped: Stamped) -> Stamped:
@@ -189,9 +193,9 @@ class Stamper:
         given = get("properties")
         # What was received may carry names that JMS forbids to senders (foreign headers): they were legal on the wire.
         properties = _NONE if not given else dict(given) if foreign_names else check_properties(given)
-        for name in options:
-            if name not in OPTIONS:
-                raise TypeError(f"there is no option {name!r}; there are: {', '.join(sorted(OPTIONS))}")
+        if not options.keys() <= OPTIONS:
+            unknown = ", ".join(sorted(options.keys() - OPTIONS))
+            raise TypeError(f"there is no option {unknown}; there are: {', '.join(sorted(OPTIONS))}")
         key = get("key")
         route = Route(
             destination,
@@ -203,12 +207,12 @@ class Stamper:
             persistent,
             None if key is None else check_text("key", key),
             group,
+            head.get("group-seq"),
             priority,
             None if expires_at is None else expires_at.timestamp(),
             None if deliver_at is None else deliver_at.timestamp(),
             own_id is not None,
             properties,
-            group_seq=head.get("group-seq"),
         )
         data = wire.encode_parts(head, properties, kind, payload)
         return self._sized(Stamped(Frame(data, route), head, properties, kind, payload, body))
