@@ -57,8 +57,6 @@ def _path_of(url: URL) -> Path:
     """Return the file that a URL names, absolute. Raises InvalidURLError."""
     if url.netloc or url.user is not None or url.password is not None:
         named = url.netloc or "…"
-        if named == ":memory:":
-            raise InvalidURLError(f"{url}: a broker in memory is memory://NAME; sqlite:/// keeps a file")
         raise InvalidURLError(f"{url}: a file has no host: write sqlite:///{named} (relative to the working directory) or sqlite:////{named} (absolute)")
     name = url.path.removeprefix("/")
     if name in (":memory:", "/:memory:"):

@@ -137,7 +137,8 @@ class Engine:
         self.store = SqliteStore(self._db, self._peers.id)
         self.broker = Broker(self.store)
         self.store.begin()
-        self.store.add_peer(self._peers.id)
+        if self._peers.reader >= 0:  # who has no pipe cannot be woken, and its death not be seen: its leases run out
+            self.store.add_peer(self._peers.id)
         dead = [peer for peer in self.store.peers() if self._peers.alive(peer) is False]
         self._bury(dead, time.time())
         woken = frozenset(self.broker.woken)
