@@ -57,6 +57,8 @@ def test_there_are_ten_verbs() -> None:
         (["delete", "-u", "memory://"], "delete what?"),
         (["request", "queue:q", "a", "b", "-u", "memory://"], "one body"),
         (["lisen", "queue:q"], "invalid choice"),
+        (["publish", "queue:q", "x", "--tpye", "order"], "--tpye"),
+        (["list", "queue:q"], "unrecognized arguments"),
         ([], "VERB"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
@@ -66,6 +68,25 @@ def test_a_wrong_command_line_says_what_is_wrong(arguments: list[str], says: str
     assert (said.code, said.out) == (2, ""), said.err
     assert says in said.err
     assert "Traceback" not in said.err
+
+
+@pytest.mark.parametrize(
+    ("words", "sent"),
+    [
+        (["a", "--quiet", "b"], ["a", "b"]),
+        (["--quiet", "a", "b"], ["a", "b"]),
+        (["a", "b", "--quiet"], ["a", "b"]),
+        (["--quiet", "--", "--type", "-x"], ["--type", "-x"]),
+        (["a", "--quiet", "--", "-x"], ["a", "-x"]),
+        (["--quiet", "-5"], ["-5"]),
+        (["--quiet", ""], [""]),
+    ],
+    ids=str,
+)
+def test_bodies_may_stand_anywhere(shared: str, words: list[str], sent: list[str]) -> None:
+    said = unimsg("publish", "queue:q", *words, url=shared)
+    assert (said.code, said.out, said.err) == (0, "", "")
+    assert [record["body"] for record in unimsg("browse", "queue:q", url=shared).records] == sent
 
 
 def test_a_line_that_is_no_text_is_named_and_the_others_are_sent(shared: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +17,28 @@ if TYPE_CHECKING:
 __all__ = ["Parser", "add_connection", "add_headers", "add_output", "add_verb", "count", "destination", "headers_of", "seconds", "typed_property"]
 
 
+_OPTION = re.compile(r"-(?![0-9.]+$).")
+"""What looks like an option, and is not a number."""
+
+
 class Parser(argparse.ArgumentParser):
     """A parser that takes no abbreviations and never repeats a password."""
 
     def __init__(self, **options: Any) -> None:
         """Take what ArgumentParser takes."""
         super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse; bodies may stand anywhere among the options, where argparse alone takes them in one place."""
+        parsed, rest = self.parse_known_args(args, namespace)
+        bodies = getattr(parsed, "body", None)
+        unknown = [word for word in rest[: rest.index("--") if "--" in rest else None] if _OPTION.match(word)]
+        if unknown or (rest and bodies is None):
+            self.error(f"unrecognized arguments: {' '.join(unknown or rest)}")
+        if bodies is not None:
+            dashes = rest.index("--") if "--" in rest else len(rest)
+            bodies += rest[:dashes] + rest[dashes + 1 :]
+        return parsed
 
     def error(self, message: str) -> Any:
         """Say what is wrong with the command line, and end with code 2."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from collections import deque
 from typing import Any
 
 import unimsg
@@ -54,37 +53,40 @@ async def run(args: argparse.Namespace) -> int:
     if not args.body and sys.stdin.isatty():
         note("one message a line; Ctrl-D ends" if not args.whole else "Ctrl-D ends the message")
     screen = Screen(args)
-    waiting: deque[unimsg.Receipt[Any]] = deque()
-    confirmed = failed = 0
-
-    async def confirm(left: int) -> None:
-        """Print in order what is confirmed, and wait until at most `left` are not."""
-        nonlocal confirmed, failed
-        while waiting and (len(waiting) > left or waiting[0].done()):
-            receipt = waiting.popleft()
-            try:
-                message = await receipt
-            except unimsg.UnimsgError as error:
-                failed += 1
-                note(f"{receipt.message_id} was not sent: {error}")
-                continue
-            confirmed += 1
-            if not args.quiet:
-                _print(screen, message)
-
+    waiting: asyncio.Queue[unimsg.Receipt[Any] | None] = asyncio.Queue(IN_FLIGHT)
     async with connected(args) as connection, connection.producer(args.destination, **options) as producer:
         try:
-            async for body in bodies(args):
-                waiting.append(await producer.submit(body))
-                await confirm(IN_FLIGHT)
-        except asyncio.CancelledError:
-            waiting.clear()  # Ctrl-C: leaving the producer still sends what was handed over
-            raise
-        finally:
-            await confirm(0)  # whatever stopped the input, what was handed over is seen through
+            async with asyncio.TaskGroup() as group:
+                telling = group.create_task(_tell(screen, waiting, args.quiet))
+                try:
+                    async for body in bodies(args):
+                        await waiting.put(await producer.submit(body))
+                finally:
+                    # Whatever stopped the input, what was handed over is seen through; the group would only cancel it.
+                    await waiting.put(None)
+                    await asyncio.wait((telling,))
+        except BaseExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        confirmed, failures = telling.result()
         if not screen.lines and not args.quiet:
             screen.text((f"{confirmed} confirmed", "green"), f" by {connection.health().url}")
-    return PROBLEM if failed else OK
+    return PROBLEM if failures else OK
+
+
+async def _tell(screen: Screen, waiting: asyncio.Queue[unimsg.Receipt[Any] | None], quiet: bool) -> tuple[int, int]:
+    """Print each message as it is confirmed, in order; return how many were, and how many failed."""
+    confirmed = failed = 0
+    while (receipt := await waiting.get()) is not None:
+        try:
+            message = await receipt
+        except unimsg.UnimsgError as error:
+            failed += 1
+            note(f"{receipt.message_id} was not sent: {error}")
+            continue
+        confirmed += 1
+        if not quiet:
+            _print(screen, message)
+    return confirmed, failed
 
 
 def _print(screen: Screen, message: unimsg.Message[Any]) -> None:
