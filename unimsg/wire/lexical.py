@@ -35,9 +35,9 @@ _INTEGER = r"[+-]?[0-9]+"
 _DECIMAL = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
 _DOUBLE = _DECIMAL + r"(?:[eE][+-]?[0-9]+)?"
 _TIME = r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?(?:Z|([+-])([0-9]{2}):([0-9]{2}))"
-_CANONICAL_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{3}(?:[0-9]{3})?)?Z").fullmatch
+_CANONICAL_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{3}(?:[0-9]{3})?)?Z").fullmatch
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
-_SPECIAL = {"INF": math.inf, "+INF": math.inf, "-INF": -math.inf, "NaN": math.nan}
+_SPECIAL = {"INF": math.inf, "-INF": -math.inf, "NaN": math.nan}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _F32, _U32 = struct.Struct("<f"), struct.Struct("<I")
 _TWO, _THREE = [f"{number:02}" for number in range(60)], [f"{number:03}" for number in range(1000)]
@@ -253,15 +253,22 @@ def _float_text(number: Float) -> str:
         return _double_text(value)
     for digits in range(9):
         text = f"{value:.{digits}e}"
-        if float(_read_float(text)) == value:
+        if _reads_as(text, value):
             break
         # Below a power of two the gap is half as wide as above it: the shortest may lie above though the nearest is below.
         mantissa, _, exponent = text.partition("e")
         above = f"{Decimal(mantissa) + Decimal(-1 if value < 0 else 1).scaleb(-digits)}e{exponent}"
-        if float(_read_float(above)) == value:
+        if _reads_as(above, value):
             text = above
             break
     return float.__repr__(float(text))
+
+
+def _reads_as(text: str, value: float) -> bool:
+    try:
+        return float(_read_float(text)) == value
+    except ValueError:  # rounded up beyond the largest
+        return False
 
 
 def _decimal_text(number: Decimal) -> str:

@@ -26,6 +26,13 @@ def parse(data: bytes) -> Node:
         raise WireFormatError(f"it has {len(data)} bytes; a stanza has at most {MAX_STANZA}")
     if data.startswith(b"\xef\xbb\xbf"):
         raise WireFormatError("it starts with a byte order mark, which a stanza has not", 0)
+    # Expat guesses UTF-16 from a byte order mark or from zeros, whatever encoding it was told.
+    if b"\0" in data:
+        raise WireFormatError("a NUL, which XML cannot carry (or it is not UTF-8)", data.index(b"\0"))
+    try:
+        str(data, "utf-8")
+    except UnicodeDecodeError as error:
+        raise WireFormatError(f"it is not UTF-8: {error.reason}", error.start) from None
     parser = expat.ParserCreate("utf-8", "}")
     parser.buffer_text = True
     root = Node("", {})
@@ -74,7 +81,7 @@ def parse(data: bytes) -> Node:
     try:
         parser.Parse(data, True)
     except expat.ExpatError as error:
-        raise WireFormatError(f"it is no well-formed XML: {expat.ErrorString(error.code)}", parser.ErrorByteIndex) from None
+        raise WireFormatError(f"it is no well-formed XML: {expat.ErrorString(error.code)}", max(0, parser.ErrorByteIndex)) from None
     finally:
         # The handlers hold the parser and the parser holds them: without this, every stanza leaves work to the collector.
         parser.StartElementHandler = parser.EndElementHandler = parser.CharacterDataHandler = parser.XmlDeclHandler = None
