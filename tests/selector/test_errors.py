@@ -188,6 +188,7 @@ LARGE: dict[str, tuple[Callable[[], str], dict[str, object], bool | None]] = {
     "a long product of longs": (lambda: " * ".join(["a"] * 4000) + " = 0", {"a": 2}, True),
     "an IN of thousands": (lambda: "a IN (" + ",".join(f"'{n}'" for n in range(8000)) + ")", {"a": "7999"}, True),
     "NOTs": (lambda: "NOT " * 4001 + "a", {"a": False}, True),
+    "parentheses side by side, which are not deep": (lambda: " AND ".join(["(a)"] * (2 * MAX_NESTING)), {"a": True}, True),
     "the deepest parentheses": (lambda: "(" * MAX_NESTING + "a" + ")" * MAX_NESTING, {"a": True}, True),
     # NOT TRUE = (…) turns what is inside round, 32 times.
     "every level of the grammar, as deep as can be": (lambda: "x OR y AND NOT y = (" * MAX_NESTING + "y" + ")" * MAX_NESTING, {"x": False, "y": True}, True),
