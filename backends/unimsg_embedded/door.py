@@ -79,6 +79,7 @@ class EmbeddedDriver(ABC):
         self._lost: BaseException | None = None
         self._open = False
         self._waiting: set[Waiter] = set()
+        self._closing: set[asyncio.Task[None]] = set()
         self._pid = os.getpid()
         self.loop: asyncio.AbstractEventLoop | None = None
 
@@ -124,7 +125,10 @@ class EmbeddedDriver(ABC):
         await self.enter()
         try:
             await self.run(Broker.connect, self.identity, lease=self.lease)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError):  # it may have been let in all the same
+                with contextlib.suppress(Exception):
+                    await self.run(Broker.disconnect, self.identity.connection_id)
             await self.leave()
             raise
         self._on_lost = on_lost
@@ -206,8 +210,21 @@ class EmbeddedDriver(ABC):
         destination = source.destination
         if destination.is_temporary and not destination.name.startswith(self.identity.connection_id):
             raise InvalidDestinationError(f"{destination} belongs to another connection: only its own may consume from it")
-        consumer, mailbox = await self.call(_attach, source, self.identity.connection_id, create=self.create)
+        attaching = asyncio.ensure_future(self.call(_attach, source, self.identity.connection_id, create=self.create))
+        try:
+            consumer, mailbox = await asyncio.shield(attaching)
+        except asyncio.CancelledError:
+            attaching.add_done_callback(self._never_mind)
+            raise
         return EmbeddedReceiver(self, consumer, mailbox)
+
+    def _never_mind(self, attaching: asyncio.Future[tuple[int, int]]) -> None:
+        """End the consumer of a cancelled call: nobody would ever read what it collects."""
+        if not attaching.cancelled() and attaching.exception() is None and self._open and self.loop is not None:
+            receiver = EmbeddedReceiver(self, *attaching.result())
+            closing = self.loop.create_task(receiver.close(), name="unimsg detach")
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
     def fits(self, frames: Sequence[Frame]) -> None:
         """Raise MessageTooLargeError for the first frame over the limit."""

@@ -52,7 +52,7 @@ class Desk:
         return name
 
     def consumer(self, link: str, destination: Destination[Any], **source: Any) -> int:
-        return self.attach(Source(destination, **source), link)
+        return int(self.attach(Source(destination, **source), link))
 
     def post(self, link: str, destination: Destination[Any], *texts: str, **route: Any) -> None:
         self.send([frame(destination, text, **route) for text in texts], link)

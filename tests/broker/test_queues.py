@@ -95,6 +95,17 @@ def test_expired_messages_are_never_delivered_nor_browsed_and_go(desk: Desk) -> 
     assert [info.depth for info in desk.inspect()] == [0]
 
 
+def test_expired_messages_are_not_delivered_between_two_sweeps_either(desk: Desk) -> None:
+    link = desk.link("c")
+    one = desk.consumer(link, Q)
+    for text, expires in (("first", 5.0), ("second", 5.5)):
+        desk.post(link, Q, text, expires_at=START + expires)
+    desk.now = START + 5
+    desk.tick()  # sweeps, and does not again for a second
+    desk.now = START + 5.5
+    assert desk.get(one) == []
+
+
 def test_expired_messages_go_by_themselves(desk: Desk) -> None:
     link = desk.link("c", lease=1000.0)
     desk.post(link, Q, "short", expires_at=START + 5)
