@@ -340,16 +340,22 @@ class EmbeddedSender:
         if self._closed:
             raise ClosedError("the sender is closed")
         driver.fits(frames)
-        done, failures = 0, dict[int, Exception]()
+        try:
+            await driver.call(Broker.send, frames, driver.identity.connection_id, create=driver.create)
+        except Full as full:
+            await self._send_on(frames, full)
+
+    async def _send_on(self, frames: Sequence[Frame], full: Full) -> None:
+        """Send what a full mailbox has stopped, as room comes."""
+        driver, done, failures = self._driver, full.done, dict(full.failures)
 
         async def attempt() -> None:
             nonlocal done
-            rest = frames[done:] if done else frames
             try:
-                await driver.call(Broker.send, rest, driver.identity.connection_id, create=driver.create)
-            except Full as full:
-                failures.update(_moved(full.failures, done))
-                done += full.done
+                await driver.call(Broker.send, frames[done:], driver.identity.connection_id, create=driver.create)
+            except Full as again:
+                failures.update(_moved(again.failures, done))
+                done += again.done
                 raise
             except PartialSendError as partial:
                 failures.update(_moved(partial.failures, done))

@@ -150,6 +150,15 @@ class MemoryDriver(EmbeddedDriver):
         """Call the operation at once."""
         return self._hub.run(operation, *arguments, **options)
 
+    async def call(self, operation: Callable[..., R], *arguments: Any, **options: Any) -> R:
+        """Call the operation on this open connection; the way of every message, so there is nothing in between."""
+        self.check()
+        try:
+            return self._hub.run(operation, *arguments, **options)
+        except ConnectionLostError as error:
+            self.lose(error)
+            raise
+
     async def take(self, consumer: int, limit: int) -> list[Delivery]:
         """Take deliveries at once: nothing can be cancelled in between."""
         return self._hub.run(Broker.take, consumer, limit)
