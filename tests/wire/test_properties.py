@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import math
-import xml.etree.ElementTree as ElementTree
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lxml import etree
-from strategies import CHARACTERS, MESSAGES, TEXTS
+from lxml import etree  # type: ignore[import-untyped]
 
+from tests.wire.sameness import same
+from tests.wire.strategies import CHARACTERS, MESSAGES, TEXTS
 from unimsg import wire
 from unimsg.bodies import Fields
 from unimsg.errors import WireFormatError
 from unimsg.message import Message, ReceivedMessage
-from unimsg.values import Float, Int, Vector
+from unimsg.values import Float, Int
 from unimsg.wire import generic, hot, judge, shape, split, strict
 from unimsg.wire.values import TYPE_NAMES
 
@@ -26,23 +26,6 @@ SCHEMAS = Path(wire.__file__).parent / "schema"
 RNG = etree.RelaxNG(etree.parse(SCHEMAS / "unimsg-1.rng"))
 XSD = etree.XMLSchema(etree.parse(SCHEMAS / "unimsg-1.xsd"))
 CALM = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-
-
-def same(one: Any, other: Any) -> bool:
-    """Tell whether two values are the same in type and value: NaN is NaN, and -0.0 is not 0.0."""
-    if type(one) is not type(other):
-        return False
-    if isinstance(one, float):
-        return (math.isnan(one) and math.isnan(other)) or (one == other and math.copysign(1, one) == math.copysign(1, other))
-    if isinstance(one, Decimal):
-        return one == other and format(one, "f") == format(other, "f")
-    if isinstance(one, (Vector, list, tuple)):
-        return getattr(one, "of", None) == getattr(other, "of", None) and len(one) == len(other) and all(map(same, one, other))
-    if isinstance(one, dict):
-        return list(one) == list(other) and all(map(same, one.values(), other.values()))
-    if isinstance(one, Fields):
-        return same(list(one), list(other))
-    return bool(one == other)
 
 
 def contents(message: Message[Any]) -> tuple[Any, ...]:
@@ -59,7 +42,7 @@ def test_any_message_survives_every_way(parts: Any) -> None:
     head, properties, (kind, payload) = parts
     data = wire.encode_parts(head, properties, kind, payload)
     expected = (dict(sorted(head.items())), properties, kind, payload)
-    for message in (wire.decode(data), strictly(data), wire.decode_element(ElementTree.fromstring(data))):
+    for message in (wire.decode(data), strictly(data), wire.decode_element(ET.fromstring(data))):
         assert same(contents(message), expected)
         assert list(message.head) == sorted(message.head)
         assert wire.encode(message) == data
@@ -74,7 +57,7 @@ def test_what_is_written_is_canonical_and_valid(parts: Any) -> None:
     data = wire.encode_parts(head, properties, kind, payload)
     element = etree.fromstring(data)
     assert etree.tostring(element, method="c14n", exclusive=True, with_comments=False) == data
-    assert ElementTree.canonicalize(data.decode()).encode() == data
+    assert ET.canonicalize(data.decode()).encode() == data
     assert RNG.validate(element), RNG.error_log
     assert XSD.validate(etree.fromstring(wire.encode_envelope(wire.decode(data)))), XSD.error_log
 
@@ -129,10 +112,9 @@ def test_mutants_are_refused_or_mean_what_the_judge_says(parts: Any, data: st.Da
         stanza = stanza[:at] + piece + stanza[at + data.draw(st.integers(0, 3)) :]
     try:
         expected = strictly(stanza)
-    except WireFormatError as error:
-        with pytest.raises(WireFormatError):
+    except WireFormatError:
+        with pytest.raises(WireFormatError, match=r"\w"):
             wire.decode(stanza)
-        assert error.cause
         return
     message = wire.decode(stanza)
     canonical = wire.encode(expected)

@@ -155,6 +155,7 @@ def fits(shape: Shape) -> bool:
     return (
         len(rows) <= 60
         and all(row.type in TYPES and _NAME.fullmatch(row.name) for row in rows)
+        and all(row.fid is None or (type(row.fid) is int and 0 <= row.fid < 2**32) for row in rows)
         and all(name in HEADS for name in shape.heads)
         and shape.kind in (None, "text", "object", "map", "fields")
     )
@@ -252,7 +253,8 @@ class ShapeReader:
         properties = ",".join(f"{row.name!r}:{reads[name]}" for name, row in zip(plan.v, shape.properties, strict=True))
         start, stop = len(ordered), len(ordered) + len(plan.v)
         code = f"def head(g):\n{_unpack(ordered, f'g[:{start}]')} return {{{head}}}\n"
-        code += f"def properties(s):\n try:\n {_unpack(plan.v, f's[0][{start}:{stop}]')}  return {{{properties}}}\n except ValueError:\n  return slow_properties(s)\n"
+        unpacked = _unpack(plan.v, f"s[0][{start}:{stop}]")
+        code += f"def properties(s):\n try:\n {unpacked}  return {{{properties}}}\n except ValueError:\n  return slow_properties(s)\n"
         if "b" in reads:
             unpacked, inner = f" b=s[0][{stop}]\n", reads["b"]
         else:

@@ -1,0 +1,1 @@
+"""Programs that throw hostile input at the codec; `python -m tests.fuzz --help`."""
