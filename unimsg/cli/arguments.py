@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> Any:
         """Say what is wrong with the command line, and end with code 2."""
-        self.print_usage(os.sys.stderr)  # type: ignore[attr-defined]
+        self.print_usage(sys.stderr)
         self.exit(USAGE, redact(f"{self.prog}: {message}\n"))
 
 

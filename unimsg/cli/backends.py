@@ -113,4 +113,5 @@ def markdown(able: Mapping[str, Capabilities]) -> str:
     """Return the table of capabilities for a document."""
     lines = [f"| feature | {' | '.join(f'`{scheme}://`' for scheme in able)} |", f"|---|{'---|' * len(able)}"]
     lines += [f"| `{name}`: {meaning} | {' | '.join(_levels(able, name))} |" for name, meaning in FEATURES.items()]
-    return "\n".join(lines) + "\n"
+    sizes = ("no limit known" if known.limits.max_message_bytes is None else f"{known.limits.max_message_bytes / 2**20:g} MiB" for known in able.values())
+    return "\n".join([*lines, f"| largest message, if the URL says no other | {' | '.join(sizes)} |"]) + "\n"

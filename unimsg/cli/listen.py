@@ -27,6 +27,9 @@ EXAMPLES = """  unimsg listen queue:orders
   unimsg listen topic:jobs --subscription workers --shared
   unimsg listen queue:orders --count 1 --stanza | xmllint --format -"""
 
+AHEAD = 100
+"""Messages that are read ahead, at most."""
+
 
 def add(verbs: Any) -> None:
     """Add the verb."""
@@ -59,11 +62,12 @@ async def run(args: argparse.Namespace) -> int:
     """Receive until there is an end to it."""
     screen = Screen(args)
     said = {name: getattr(args, name) for name in ("selector", "mode", "subscription", "durable", "shared", "overflow")}
+    prefetch = min(args.count or AHEAD, AHEAD)  # who wants one message should not take others out of reach for a while
     received = 0
     last: unimsg.ReceivedMessage[Any] | None = None
     async with connected(args) as connection:
         try:
-            consumer = await connection.consumer(args.source, **said)
+            consumer = await connection.consumer(args.source, prefetch=prefetch, **said)
         except (ValueError, unimsg.IllegalStateError) as error:  # --durable without --client-id, and the like
             raise Stop(USAGE, str(error)) from error
         async with consumer:
