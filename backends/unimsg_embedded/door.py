@@ -109,6 +109,10 @@ class EmbeddedDriver(ABC):
         """Take deliveries; a cancelled call must not keep any."""
         return await self.run(Broker.take, consumer, limit)
 
+    async def settle(self, consumer: int, settlements: Sequence[Settlement]) -> list[Any]:
+        """Settle deliveries; return the stale tokens."""
+        return await self.call(Broker.settle, consumer, settlements)
+
     @abstractmethod
     def dropped(self, consumer: int) -> int:
         """Return how many messages the overflow policy of a consumer's subscription has dropped, as far as is known here."""
@@ -427,7 +431,7 @@ class EmbeddedReceiver:
         """Settle; of a closed receiver or a lost connection every token is stale."""
         if self._closed or not settlements:
             return [settlement.token for settlement in settlements]
-        return await self.driver.call(Broker.settle, self.consumer, settlements)
+        return await self.driver.settle(self.consumer, settlements)
 
     async def extend(self, tokens: Sequence[Any], seconds: float) -> Sequence[Any]:
         """Hold deliveries for `seconds` from now even if this process stops."""

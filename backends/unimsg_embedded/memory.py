@@ -11,12 +11,12 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeVar
 
 from unimsg.broker import Broker, MemoryStore
 from unimsg.capabilities import Feature, Support
-from unimsg.driver import Delivery, Finding, Identity
+from unimsg.driver import Delivery, Finding, Identity, Settlement
 from unimsg.errors import ConnectionLostError, InvalidURLError
 from unimsg.registry import URL
 from unimsg_embedded.bell import Bell
@@ -87,6 +87,17 @@ class Hub:
                     self.bell.ring(woken)
                 if due is not None:
                     self._alert(due)
+
+    def run_quick(self, operation: Callable[..., R], *arguments: Any) -> R:
+        """Run one of the operations of every message, which make nothing due earlier; `now` comes last."""
+        broker = self.broker
+        with self._lock:
+            try:
+                return operation(broker, *arguments, time.time())
+            finally:
+                if broker.woken:
+                    self.bell.ring(tuple(broker.woken))
+                    broker.woken.clear()
 
     def _alert(self, due: float) -> None:
         for alarm in self._alarms.values():
@@ -161,7 +172,15 @@ class MemoryDriver(EmbeddedDriver):
 
     async def take(self, consumer: int, limit: int) -> list[Delivery]:
         """Take deliveries at once: nothing can be cancelled in between."""
-        return self._hub.run(Broker.take, consumer, limit)
+        return self._hub.run_quick(Broker.take, consumer, limit)
+
+    async def settle(self, consumer: int, settlements: Sequence[Settlement]) -> list[Any]:
+        """Settle at once."""
+        self.check()
+        for settlement in settlements:
+            if settlement.delay:
+                return await self.call(Broker.settle, consumer, settlements)
+        return self._hub.run_quick(Broker.settle, consumer, settlements)
 
     async def enter(self) -> None:
         """Start the timer for signs of life."""
