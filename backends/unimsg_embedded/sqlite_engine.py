@@ -166,6 +166,7 @@ class Engine:
             await asyncio.wait([self._opening])
         while self._task is not None:
             await asyncio.wait([self._task])
+            self._go_on()
         self._closed = True
         for timer in (self._look, self._tick):
             if timer is not None:
@@ -220,24 +221,28 @@ class Engine:
             raise ClosedError(f"{self.path}: the file was closed")
         future: asyncio.Future[Any] = self._loop.create_future()
         self._waiting.append(Operation(call, future, durable, heavy, undo))
-        if self._task is None:
-            self._task = self._loop.create_task(self._run(), name="unimsg sqlite")
+        self._go_on()
         return future
 
-    async def _run(self) -> None:
-        try:
-            while self._waiting:
-                group: list[Operation] = []
-                while self._waiting and len(group) < GROUP:
-                    operation = self._waiting.popleft()
-                    if not operation.future.cancelled():
-                        group.append(operation)
-                if group:
-                    await self._together(group)
-        finally:
+    def _go_on(self, _: object = None) -> None:
+        """See to it that somebody works while something waits: also when the task was cancelled before its first step."""
+        if self._task is not None and self._task.done():
             self._task = None
-            if not self._closed:
-                self._rest()
+        if self._waiting and self._task is None:
+            self._task = self._loop.create_task(self._run(), name="unimsg sqlite")
+            self._task.add_done_callback(self._go_on)
+        elif self._task is None and not self._closed:
+            self._rest()
+
+    async def _run(self) -> None:
+        while self._waiting:
+            group: list[Operation] = []
+            while self._waiting and len(group) < GROUP:
+                operation = self._waiting.popleft()
+                if not operation.future.cancelled():
+                    group.append(operation)
+            if group:
+                await self._together(group)
 
     async def _together(self, group: list[Operation]) -> None:
         """Run a group in one transaction, or, if the store failed, each alone."""
