@@ -281,6 +281,19 @@ async def test_receive_does_not_suspend_when_messages_are_there(memory_url: str)
         assert texts(done.value.value) == ["a"]
 
 
+@pytest.mark.parametrize("timeout", [0, None])
+async def test_who_always_finds_something_lets_others_have_their_turn(url: str, timeout: float | None) -> None:
+    async with opened(url) as driver:
+        await post(driver, Q, *map(str, range(100)))
+        receiver = await driver.receiver(Source(Q), 1)
+        others_turn = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(others_turn.set_result, None)
+        taken = 0
+        while not others_turn.done():
+            taken += len(await receiver.receive(1, timeout))
+        assert taken < 100
+
+
 async def test_nothing_runs_on_after_close(memory_url: str) -> None:
     before = asyncio.all_tasks()
     async with opened(f"{memory_url}?lease=0.05") as driver:
