@@ -44,6 +44,8 @@ class Outbox:
         self._idle: list[asyncio.Future[None]] = []
         self._failed: list[Receipt[Any]] = []
         self._closed = False
+        self.tight = False
+        """Whether `room` would wait, or refuse."""
 
     @property
     def unconfirmed(self) -> int:
@@ -63,7 +65,7 @@ class Outbox:
 
     async def room(self) -> None:
         """Wait until there is room for one more."""
-        while len(self._waiting) + self._in_flight >= MAX_MESSAGES or self._bytes >= MAX_BYTES:
+        while self.tight and not self._closed:
             self._link.check()
             waiter = asyncio.get_running_loop().create_future()
             self._room.append(waiter)
@@ -71,14 +73,12 @@ class Outbox:
         if self._closed:
             raise ClosedError("this producer is closed")
 
-    def full(self) -> bool:
-        """Tell whether `room` would wait."""
-        return len(self._waiting) + self._in_flight >= MAX_MESSAGES or self._bytes >= MAX_BYTES or self._closed
-
     def add(self, receipt: Receipt[Any]) -> None:
         """Put it in; it is sent when the event loop gets its turn, together with what else is there by then."""
         self._waiting.append(receipt)
-        self._bytes += len(receipt.stamped.frame.data)
+        self._bytes += receipt.size
+        if len(self._waiting) + self._in_flight >= MAX_MESSAGES or self._bytes >= MAX_BYTES:
+            self.tight = True
         if not self._busy:
             self._busy = True
             self._task = asyncio.get_running_loop().create_task(self._run(), name="unimsg outbox")
@@ -91,7 +91,7 @@ class Outbox:
             return
         self._busy = True
         self._in_flight = 1
-        size = len(receipt.stamped.frame.data)
+        size = receipt.size
         self._bytes += size
         try:
             # Whoever cancels here has a send of unknown outcome, as the API says; nobody else's frame is in this call.
@@ -123,7 +123,7 @@ class Outbox:
                     raise
                 finally:
                     self._in_flight = 0
-                    self._bytes -= sum(len(receipt.stamped.frame.data) for receipt in batch)
+                    self._bytes -= sum(receipt.size for receipt in batch)
                     self._wake_room()
         finally:
             self._busy = False
@@ -177,7 +177,8 @@ class Outbox:
         self._failed.append(receipt)
 
     def _wake_room(self) -> None:
-        if self._room and not self.full():
+        self.tight = self._closed or len(self._waiting) + self._in_flight >= MAX_MESSAGES or self._bytes >= MAX_BYTES
+        if self._room and not self.tight:
             room, self._room = self._room, []
             for waiter in room:
                 if not waiter.done():
@@ -204,7 +205,7 @@ class Outbox:
 
     async def close(self) -> None:
         """Take nothing more, send what there is, and let go of the sender. Raises as `flush` does."""
-        self._closed = True
+        self._closed = self.tight = True
         for waiter in self._room:
             if not waiter.done():
                 waiter.set_result(None)
@@ -217,10 +218,10 @@ class Outbox:
 
     def abort(self, error: BaseException) -> None:
         """End everything unconfirmed with an error: the connection is closed for good."""
-        self._closed = True
+        self._closed = self.tight = True
         while self._waiting:
             receipt = self._waiting.popleft()
-            self._bytes -= len(receipt.stamped.frame.data)
+            self._bytes -= receipt.size
             self._fail(receipt, error)
         for waiter in self._room:
             if not waiter.done():

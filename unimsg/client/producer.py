@@ -8,7 +8,7 @@ from unimsg.client.mode import Mode
 from unimsg.client.options import OPTIONS, SendOptions
 from unimsg.client.outbox import Outbox
 from unimsg.client.receipt import Receipt
-from unimsg.client.stamp import Stamped
+from unimsg.client.stamp import Stamped, target_of
 from unimsg.destination import Destination
 from unimsg.errors import ClosedError, InvalidDestinationError, UnsupportedError
 from unimsg.message import Message
@@ -32,12 +32,11 @@ class Producer(Generic[T]):
         for name in defaults:
             if name not in OPTIONS or name == "to":
                 raise TypeError(f"a producer has no default {name!r}")
-        if destination is not None and destination.is_pattern:
-            raise InvalidDestinationError(f"{destination} is a pattern: patterns are for listening, not for sending")
         self._link = session.link
         self._stamp = stamper
         self._session = session
         self._transacted = session.mode is Mode.TRANSACTED
+        self._target = None if destination is None else target_of(destination)
         self._destination = destination
         self._defaults = defaults
         self._outbox = Outbox(session.link, destination)
@@ -64,7 +63,7 @@ class Producer(Generic[T]):
             self._session.hold(stamped.frame)
             return stamped.message()
         receipt: Receipt[T] = Receipt(stamped)
-        if self._outbox.full():
+        if self._outbox.tight:
             await self._outbox.room()
         await self._outbox.send(receipt)
         return stamped.message()
@@ -78,7 +77,7 @@ class Producer(Generic[T]):
         if self._transacted:
             self._session.hold(stamped.frame)
             return Receipt(stamped, done=True)
-        if self._outbox.full():
+        if self._outbox.tight:
             await self._outbox.room()
         receipt: Receipt[T] = Receipt(stamped)
         self._outbox.add(receipt)
@@ -91,18 +90,15 @@ class Producer(Generic[T]):
             self._link.check()
         if self._defaults:
             options = {**self._defaults, **options}
-        destination = self._destination
+        target = self._target
         if "to" in options:
-            target = options.pop("to")
-            if destination is not None:
+            if target is not None:
                 # Equal or not: JMS refuses any destination here (§7.2, UnsupportedOperationException).
-                raise UnsupportedError(f"this producer is bound to {destination}: make one without a destination to choose by to=", "to")
-            if not isinstance(target, Destination):
-                raise InvalidDestinationError(f"to= is a Queue or a Topic, not {target!r:.60}")
-            destination = target
-        elif destination is None:
+                raise UnsupportedError(f"this producer is bound to {target.text}: make one without a destination to choose by to=", "to")
+            target = target_of(options.pop("to"))
+        elif target is None:
             raise InvalidDestinationError("this producer is bound to no destination: say to=Queue(...) or to=Topic(...)")
-        return self._stamp(destination, body, options)
+        return self._stamp(target, body, options)
 
     async def flush(self) -> None:
         """Wait until all that was submitted is confirmed; failures nobody looked at come as an ExceptionGroup."""

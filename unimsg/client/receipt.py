@@ -17,10 +17,12 @@ T = TypeVar("T")
 class Receipt(Generic[T]):
     """Await it for the message as it was sent; it raises what went wrong. Any number of tasks may await it."""
 
-    __slots__ = ("_done", "_error", "_stamped", "_waiters", "seen")
+    __slots__ = ("_done", "_error", "_waiters", "seen", "size", "stamped")
 
     def __init__(self, stamped: Stamped, done: bool = False) -> None:
-        self._stamped = stamped
+        self.stamped = stamped
+        """The frame and its parts (for the client)."""
+        self.size = len(stamped.frame.data)
         self._done = done
         self._error: BaseException | None = None
         self._waiters: list[asyncio.Future[None]] | None = None
@@ -29,17 +31,12 @@ class Receipt(Generic[T]):
     @property
     def message_id(self) -> str:
         """Return the id of the message, `ID:…`."""
-        return self._stamped.head["id"]  # type: ignore[no-any-return]
+        return self.stamped.head["id"]  # type: ignore[no-any-return]
 
     @property
     def message(self) -> Message[T]:
         """Return the message as it was, or will be, sent."""
-        return self._stamped.message()
-
-    @property
-    def stamped(self) -> Stamped:
-        """Return the frame (for the client)."""
-        return self._stamped
+        return self.stamped.message()
 
     def done(self) -> bool:
         """Tell whether it is confirmed or has failed."""
@@ -72,7 +69,7 @@ class Receipt(Generic[T]):
         if self._error is not None:
             self.seen = True
             raise self._error
-        return self._stamped.message()
+        return self.stamped.message()
 
     def __repr__(self) -> str:
         state = "waiting" if not self._done else "confirmed" if self._error is None else f"failed: {self._error}"

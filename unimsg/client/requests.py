@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from unimsg.client.producer import Producer
 from unimsg.client.receipt import Receipt
+from unimsg.client.stamp import target_of
 from unimsg.destination import Destination, TemporaryQueue
 from unimsg.errors import ClosedError, InvalidDestinationError
 from unimsg.headers import check_seconds
@@ -72,7 +73,7 @@ class Requests:
         try:
             async with asyncio.timeout(timeout):
                 producer = await self._ready(listening=True)
-                stamped = self._connection.stamper(destination, body, {**options, "reply_to": self._inbox})
+                stamped = self._connection.stamper(target_of(destination), body, {**options, "reply_to": self._inbox})
                 receipt: Receipt[Any] = Receipt(stamped)
                 key = stamped.head.get("correlation-id") or receipt.message_id
                 if key in self._waiting:
@@ -80,7 +81,7 @@ class Requests:
                 answer = asyncio.get_running_loop().create_future()
                 self._waiting[key] = answer
                 try:
-                    if producer.outbox.full():
+                    if producer.outbox.tight:
                         await producer.outbox.room()
                     await producer.outbox.send(receipt)
                     return await answer  # type: ignore[no-any-return]

@@ -19,9 +19,26 @@ from unimsg.errors import InvalidDestinationError, MessageFormatError, MessageTo
 from unimsg.headers import DeliveryMode, check_mode, check_priority, check_properties, check_seconds, check_text
 from unimsg.message import Message, ReceivedMessage, adapter_of, findings
 
-__all__ = ["Stamped", "Stamper", "typed_payload"]
+__all__ = ["Stamped", "Stamper", "Target", "target_of", "typed_payload"]
 
 _NONE: dict[str, Any] = {}
+
+
+class Target(NamedTuple):
+    """A destination that may be sent to, judged once."""
+
+    destination: Destination[Any]
+    text: str
+    model: Any
+
+
+def target_of(destination: Destination[Any]) -> Target:
+    """Judge where to send. Raises InvalidDestinationError."""
+    if not isinstance(destination, Destination):
+        raise InvalidDestinationError(f"a message is sent to a Queue or a Topic, not to {destination!r:.60}")
+    if destination.is_pattern:
+        raise InvalidDestinationError(f"{destination} is a pattern: patterns are for listening, not for sending")
+    return Target(destination, str(destination), destination.body_type)
 
 
 class Stamped(NamedTuple):
@@ -70,13 +87,11 @@ class Stamper:
         self._count += 1
         return f"{self._prefix}{self._count}"
 
-    def __call__(self, destination: Destination[Any], body: Any, options: Mapping[str, Any]) -> Stamped:
+    def __call__(self, target: Target, body: Any, options: Mapping[str, Any]) -> Stamped:
         """Return the frame of one message. Raises MessageFormatError, UnsupportedError, MessageTooLargeError."""
-        if destination.is_pattern:
-            raise InvalidDestinationError(f"{destination} is a pattern: patterns are for listening, not for sending")
         if isinstance(body, Message):
-            return self._again(destination, body, options)
-        model = destination.body_type
+            return self._again(target, body, options)
+        destination, text, model = target
         kind, payload = bodies.classify(body) if model is None else typed_payload(model, body)
         now = datetime.now(UTC)
         if self._origin is None and (not options or (len(options) == 1 and "properties" in options)):
@@ -84,12 +99,12 @@ class Stamper:
             given = options.get("properties") if options else None
             properties = check_properties(given) if given else _NONE
             message_id = self.next_id()
-            head = {"destination": str(destination), "id": message_id, "timestamp": now}
+            head = {"destination": text, "id": message_id, "timestamp": now}
             data = wire.encode_parts(head, properties, kind, payload)
             at = now.timestamp()
             route = Route(destination, message_id, None, None, None, at, True, None, None, None, 4, None, None, False, properties)
             return self._sized(Stamped(Frame(data, route), head, properties, kind, payload, body))
-        return self._stamp(destination, kind, payload, body, options, now)
+        return self._stamp(target, kind, payload, body, options, now)
 
     def _sized(self, stamped: Stamped) -> Stamped:
         size = len(stamped.frame.data)
@@ -97,7 +112,7 @@ class Stamper:
             raise MessageTooLargeError(f"the message has {size} bytes as a stanza; this backend takes at most {self._limit}", size, self._limit)
         return stamped
 
-    def _again(self, destination: Destination[Any], message: Message[Any], options: Mapping[str, Any]) -> Stamped:
+    def _again(self, target: Target, message: Message[Any], options: Mapping[str, Any]) -> Stamped:
         """Send a message that was built or received: what its sender chose stays, what a producer stamps is stamped anew."""
         head = message.head
         kept: dict[str, Any] = {
@@ -123,14 +138,14 @@ class Stamper:
                 kept["message_id"] = head["id"]
             times = {name: head[name] for name in ("delivery-time", "expiration") if name in head}
         kept |= options
-        model = destination.body_type
+        model = target.model
         kind, payload = (message.body_kind, message.payload) if model is None else typed_payload(model, message.body)
         received = isinstance(message, ReceivedMessage)
-        return self._stamp(destination, kind, payload, None if received else message.body, kept, datetime.now(UTC), times, foreign_names=received)
+        return self._stamp(target, kind, payload, None if received else message.body, kept, datetime.now(UTC), times, foreign_names=received)
 
     def _stamp(
         self,
-        destination: Destination[Any],
+        target: Target,
         kind: str | None,
         payload: Any,
         body: Any,
@@ -154,7 +169,7 @@ class Stamper:
         if deliver_at is not None:
             self._capabilities.require("delivery_delay", "delivery_delay=")
             head["delivery-time"] = deliver_at
-        head["destination"] = str(destination)
+        head["destination"] = target.text
         expires_at = times.get("expiration")
         if (lifetime := get("time_to_live")) is not None and (seconds := check_seconds("time_to_live", lifetime)):
             expires_at = now + timedelta(seconds=seconds)
@@ -198,7 +213,7 @@ class Stamper:
             raise TypeError(f"there is no option {unknown}; there are: {', '.join(sorted(OPTIONS))}")
         key = get("key")
         route = Route(
-            destination,
+            target.destination,
             message_id,
             correlation_id,
             head.get("reply-to"),
