@@ -1,4 +1,4 @@
-"""How the tests run the command: in a process of its own, with everything said and everything caught."""
+"""How the tests run the command: mostly in a process of its own, with everything said and everything caught."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
+
+import pytest
+
+from unimsg.cli import main
 
 COMMAND = (sys.executable, "-W", "error", "-m", "unimsg.cli")
 
@@ -34,6 +38,17 @@ def unimsg(*arguments: str, url: str | None = None, stdin: bytes = b"", timeout:
     given = environment() if url is None else environment(UNIMSG_URL=url)
     done = subprocess.run([*COMMAND, *arguments], input=stdin, capture_output=True, timeout=timeout, env=given, check=False)
     return Result(done.returncode, done.stdout.decode(errors="surrogateescape"), done.stderr.decode())
+
+
+def called(capsys: pytest.CaptureFixture[str], *arguments: str) -> Result:
+    """Run the command in this process, for what it says before it does anything: much quicker."""
+    capsys.readouterr()
+    try:
+        code = main(arguments)
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 0
+    said = capsys.readouterr()
+    return Result(code, said.out, said.err)
 
 
 def start(arguments: Sequence[str], url: str) -> subprocess.Popen[bytes]:

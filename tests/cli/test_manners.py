@@ -15,14 +15,14 @@ import pytest
 
 from unimsg.cli.command import parser
 
-from .command import COMMAND, environment, start, unimsg
+from .command import COMMAND, called, environment, start, unimsg
 
 VERBS = re.findall(r"^    ([a-z]+)  ", parser().format_help(), re.MULTILINE)
 
 
 @pytest.mark.parametrize("verb", [[], *([verb] for verb in VERBS)], ids=lambda words: " ".join(words) or "top")
-def test_help_teaches_by_examples(verb: list[str]) -> None:
-    said = unimsg(*verb, "--help")
+def test_help_teaches_by_examples(verb: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    said = called(capsys, *verb, "--help")
     assert (said.code, said.err) == (0, "")
     assert "examples:\n" in said.out
     assert "exit codes:" in said.out
@@ -63,8 +63,9 @@ def test_there_are_ten_verbs() -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_a_wrong_command_line_says_what_is_wrong(arguments: list[str], says: str) -> None:
-    said = unimsg(*arguments)
+def test_a_wrong_command_line_says_what_is_wrong(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("UNIMSG_URL", raising=False)
+    said = called(capsys, *arguments)
     assert (said.code, said.out) == (2, ""), said.err
     assert says in said.err
     assert "Traceback" not in said.err
@@ -115,8 +116,8 @@ def test_no_connection_is_code_3(tmp_path: Path) -> None:
     ],
     ids=" ".join,
 )
-def test_a_password_is_never_printed(arguments: list[str]) -> None:
-    said = unimsg(*arguments)
+def test_a_password_is_never_printed(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    said = called(capsys, *arguments)
     assert said.code != 0
     assert "s3cret" not in said.out + said.err
 

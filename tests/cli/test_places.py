@@ -3,11 +3,13 @@
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import pytest
+
 from tests.house.documents import ROOT
 from unimsg.capabilities import FEATURES, Capabilities
 from unimsg.cli.backends import found, markdown
 
-from .command import unimsg
+from .command import called, unimsg
 
 
 def test_list_purge_delete(shared: str) -> None:
@@ -44,8 +46,8 @@ def test_a_healthy_file_and_a_sick_one(shared: str) -> None:
     assert [record for record in ill.records if record["level"] == "fail" and record["text"]]
 
 
-def test_backends_tell_of_themselves() -> None:
-    records = {record["scheme"]: record for record in unimsg("backends").records}
+def test_backends_tell_of_themselves(capsys: pytest.CaptureFixture[str]) -> None:
+    records = {record["scheme"]: record for record in called(capsys, "backends").records}
     assert set(records) == {point.name for point in entry_points(group="unimsg.backends")}
     assert set(records["memory"]["capabilities"]) == set(FEATURES)
     assert records["memory"]["capabilities"]["persistent"]["support"] == "unsupported"
