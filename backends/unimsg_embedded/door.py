@@ -264,6 +264,7 @@ class EmbeddedDriver(ABC):
                     full = refused.mailbox
                     continue
                 return
+            self.check()
             with self.bell.waiter(full) as waiter:
                 try:
                     await attempt()  # there may have come room before the waiter waited
@@ -365,12 +366,13 @@ class EmbeddedSender:
                 raise
             except PartialSendError as partial:
                 failures.update(_moved(partial.failures, done))
-            except UnimsgError as error:
-                if not done:
-                    raise
-                failures.update(dict.fromkeys(range(done, len(frames)), error))
 
-        await driver.with_room(attempt)
+        try:
+            await driver.with_room(attempt)
+        except UnimsgError as error:  # of the connection, or of all that were left
+            if not done:
+                raise
+            failures.update(dict.fromkeys(range(done, len(frames)), error))
         if failures:
             raise next(iter(failures.values())) if len(failures) == len(frames) else PartialSendError(failures)
 
@@ -421,6 +423,7 @@ class EmbeddedReceiver:
         loop = asyncio.get_running_loop()
         end = None if timeout is None else loop.time() + timeout
         while True:
+            self._check()
             with self.driver.bell.waiter(self.mailbox) as waiter:
                 found = await self._take(limit)
                 if found:
@@ -432,7 +435,6 @@ class EmbeddedReceiver:
                         return []
                 finally:
                     self._waiting.discard(waiter)
-            self._check()
 
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[Any]:
         """Settle; of a closed receiver or a lost connection every token is stale."""
