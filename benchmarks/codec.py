@@ -2,7 +2,7 @@
 
 Everything is measured as a user gets it: `wire.encode_parts`, `wire.decode`, and then the headers, properties and body of
 the message. The ticks differ from one another. Each round measures all ways one after the other in one process, so that
-a ratio compares neighbours; the ratio told is the median of the rounds'.
+a ratio compares neighbours; the ratio told is the median of the rounds'. The clock is the thread's own processor time.
 """
 
 from __future__ import annotations
@@ -79,10 +79,10 @@ def _typed_json(item: Tick) -> Any:
 
 
 def _timed(call: Callable[[Any], Any], items: list[Any]) -> float:
-    start = time.perf_counter()
+    start = time.thread_time()
     for item in items:
         call(item)
-    return (time.perf_counter() - start) / len(items) * 1e6
+    return (time.thread_time() - start) / len(items) * 1e6
 
 
 def run() -> dict[str, object]:

@@ -105,7 +105,7 @@ def _judge_value(node: Node, what: str, named: bool = True) -> None:
     wire_type = attrs.get("type")
     if wire_type is None:
         raise WireFormatError(f"a {what} has no type", node.at)
-    if named:
+    if named and ("\\" in attrs["name"] or not 0 < len(attrs["name"]) <= 1024):
         _name_of(node, what)
     if wire_type in _LEAVES:
         for kid in node.kids:
@@ -221,13 +221,22 @@ class _TreeReader:
     def properties(self, envelope: Node) -> Mapping[str, Any]:
         values: dict[str, Any] = {}
         errors: dict[str, WireFormatError] = {}
-        for node in envelope.nodes:
-            if node.tag == PROPERTY:
-                name = read_attribute(node.attrs["name"])
+        for node in envelope.kids:
+            if type(node) is not Node or node.tag != PROPERTY:
+                continue
+            attrs, kids = node.attrs, node.kids
+            name = read_attribute(attrs["name"])
+            read = READERS.get(attrs["type"])
+            if read is not None and len(kids) == 1 and "encoding" not in attrs:
                 try:
-                    values[name] = node_value(node, f"property {name!r:.60}")
-                except WireFormatError as error:
-                    values[name], errors[name] = None, error
+                    values[name] = read(kids[0])  # type: ignore[arg-type]
+                    continue
+                except ValueError:
+                    pass  # the careful way below says what and where
+            try:
+                values[name] = node_value(node, f"property {name!r:.60}")
+            except WireFormatError as error:
+                values[name], errors[name] = None, error
         return Partial(values, errors) if errors else values
 
     def body(self, envelope: Node) -> tuple[str | None, Any]:
