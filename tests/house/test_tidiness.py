@@ -42,7 +42,7 @@ def test_no_file_names_a_registry_or_a_folder_of_one_machine() -> None:
     assert found == []
 
 
-@pytest.mark.parametrize("line", ["index-url = x", "/home/somebody/x", "cd /" + "work/x", "https://pypi.org/simple"])
+@pytest.mark.parametrize("line", ["index" + "-url = x", "/" + "home/somebody/x", "cd /" + "work/x", "https://pypi" + ".org/simple"])
 def test_the_rule_finds_what_it_is_for(line: str) -> None:
     assert FOREIGN.search(line)
 
