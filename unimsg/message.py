@@ -350,8 +350,13 @@ class ReceivedMessage(Message[T_co]):
         """Return the body, built as the destination's type where it has one. Raises MessageFormatError."""
         if self._read != 2:
             if not self._read:
-                self._load()
-            built = plain_body(self._kind, self._payload) if self._body_type is None else build_body(self._body_type, self._kind, self._payload)
+                self._kind, self._payload = self._reader.body(self._state)
+                self._read = 1
+            kind = self._kind
+            if self._body_type is not None:
+                built = build_body(self._body_type, kind, self._payload)
+            else:
+                built = self._payload if kind == "text" else plain_body(kind, self._payload)
             self._body = built
             self._read = 2
         return self._body  # type: ignore[no-any-return]
