@@ -26,7 +26,7 @@ __all__ = ["shape_of", "split"]
 _HEAD = re.compile(re.escape(PREFIX) + "".join(f'(?: {name}="({HEADS[name].pattern})")?' for name in HEADERS if name in HEADS) + ">")
 _NAMES = tuple(name for name in HEADERS if name in HEADS)
 _READ = tuple((name, READ[name]) for name in _NAMES)
-_ILLEGAL = re.compile("[\\x00-\\x08\\x0b-\\x1f\ufffe\uffff]")
+_CONTROLS = bytes({*range(0x20)} - {0x09, 0x0A})  # taking them out of bytes is the quickest way to see that there are none
 _ROW = re.compile('(?:fid="(0|[1-9][0-9]{0,8})" )?name="([^"<>&\\\\\\x00-\\x1f\ufffe\uffff]{1,1024})" type="([a-z-]+)"')
 _SIMPLE = re.compile('<body type="(text|bytes|object)">([^<>]*)</body>')
 _ROWS = {"fields": "field", "map": "entry"}
@@ -72,7 +72,9 @@ def split(text: str, data: bytes) -> ReceivedMessage[Any] | None:
     found = _HEAD.match(text)
     if found is None or not text.endswith(SUFFIX):
         return None
-    if (not text.isprintable() and _ILLEGAL.search(text)) or ("&" in text and not entities_right(text)):
+    if len(data.translate(None, _CONTROLS)) != len(data) or (not text.isascii() and ("\ufffe" in text or "\uffff" in text)):
+        return None
+    if "&" in text and not entities_right(text):
         return None
     start, end = found.end(), len(text) - len(SUFFIX)
     body_at = text.find("<body ", start, end)
