@@ -40,6 +40,7 @@ def test_a_long_input_arrives_whole_and_in_order(shared: str) -> None:
 
     assert (sent.code, sent.out) == (0, "")
     assert [record["body"] for record in got.records] == lines
+    assert unimsg("browse", "queue:q", url=shared).out == "", "client mode acknowledges all of them at the end"
 
 
 def test_json_travels_as_it_is_written(shared: str) -> None:
