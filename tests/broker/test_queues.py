@@ -230,6 +230,17 @@ def test_a_group_is_held_by_whoever_holds_it_even_when_nothing_waits(desk: Desk)
     assert desk.get(one) == ["a2"]
 
 
+def test_a_group_that_is_free_again_is_found_by_who_has_passed_it(desk: Desk) -> None:
+    link = desk.link("c")
+    one, two = desk.consumer(link, Q), desk.consumer(link, Q)
+    desk.post(link, Q, "a1", "a2", group="a")
+    assert desk.eat(one, 1) == ["a1"]
+    assert desk.get(two) == []
+    assert desk.get(two) == [], "nor when it looks again"
+    desk.detach(one)
+    assert desk.get(two) == ["a2"]
+
+
 def test_many_groups_are_forgotten_when_idle_and_kept_when_held(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("unimsg.broker.broker.MANY_GROUPS", 3)
     link = desk.link("c")

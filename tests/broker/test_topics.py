@@ -178,6 +178,17 @@ def test_overflow_drop_keeps_the_newest_and_counts(desk: Desk) -> None:
     assert desk.dropped_of(quick) == 0
 
 
+def test_overflow_drop_drops_the_expired_before_the_living(desk: Desk) -> None:
+    link = desk.link("c")
+    slow = desk.consumer(link, T, overflow=Overflow("drop", 2))
+    desk.post(link, T, "kept")
+    desk.post(link, T, "short", expires_at=START + 1)
+    desk.now = START + 1
+    desk.post(link, T, "new")
+    assert desk.dropped_of(slow) == 0
+    assert desk.get(slow) == ["kept", "new"]
+
+
 def test_overflow_fail_cuts_and_hands_out_nothing_more(desk: Desk) -> None:
     link = desk.link("c")
     slow, quick = desk.consumer(link, T, overflow=Overflow("fail", 2)), desk.consumer(link, T)
