@@ -7,8 +7,10 @@ The rules (who may, what enters, what is counted, when a lease is over) are the 
 3. Nothing is lost: a message leaves only by `accept`, `drop_oldest`, `purge`, `expire`, a `DROP` verdict, or with its mailbox.
 
 The broker checks before it changes anything, so an operation that raises one of our errors has changed nothing, and the
-door may run several operations in one transaction of the store. All calls come from one thread at a time. Where several
-processes share the state, every call must see what the others have committed.
+door may run several operations in one transaction of the store. Three outcomes are no such errors, and what they leave
+must be committed: `Full` and `PartialSendError` (the frames before the refused one are in) and a subscription that was
+cut. All calls come from one thread at a time. Where several processes share the state, every call must see what the
+others have committed.
 """
 
 from __future__ import annotations
