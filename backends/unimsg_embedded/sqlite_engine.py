@@ -378,7 +378,7 @@ class Engine:
         spare = free - max(pages // 4, VACUUM)
         self._untidy = spare > 0
         if spare > 0:
-            self._db.execute(f"PRAGMA incremental_vacuum({min(spare, most)})").fetchall()
+            self._db.executescript(f"PRAGMA incremental_vacuum({min(spare, most)})")  # `execute` would step it once: one page
 
     def _reckon(self) -> None:
         """Reckon how much the log has grown: a changed row dirties a page, most of the time one that is dirty already."""

@@ -72,6 +72,23 @@ async def test_a_cancelled_receive_keeps_nothing(connect: Connect, turns: int) -
     assert [(each.frame.data, each.count) for each in await other.receive(10, 5)] == [(b"1", 1)]
 
 
+@pytest.mark.parametrize("turns", range(1, 6))
+async def test_a_receive_cancelled_while_the_disk_is_waited_for_keeps_nothing(connect: Connect, turns: int) -> None:
+    driver = await connect()
+    await send(driver, "1")
+    cancelled, other = [await driver.receiver(Source(Q), 10) for _ in range(2)]
+    sender = await driver.sender(None)
+    task = asyncio.create_task(cancelled.receive(10, None))
+    sending = asyncio.create_task(sender.send([frame("elsewhere", Queue("elsewhere"))]))  # in the same transaction, which waits for the disk
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    assert not sending.done()
+    task.cancel()
+    assert isinstance((await asyncio.gather(task, return_exceptions=True))[0], asyncio.CancelledError)
+    await sending
+    assert [(each.frame.data, each.count) for each in await other.receive(10, 5)] == [(b"1", 1)]
+
+
 @pytest.mark.parametrize("turns", range(6))
 async def test_a_cancelled_send_is_done_or_not(connect: Connect, turns: int) -> None:
     driver = await connect()
