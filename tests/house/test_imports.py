@@ -27,7 +27,7 @@ def imported_by(statement: str) -> set[str]:
 @pytest.fixture(scope="module")
 def modules() -> set[str]:
     # What the interpreter's own start (site, .pth files) brings is not our doing.
-    return imported_by("import unimsg") - imported_by("pass")
+    return imported_by("import unimsg; unimsg.connect") - imported_by("pass")
 
 
 @pytest.mark.parametrize("kind", HEAVY)

@@ -60,6 +60,8 @@ PUBLIC = [
     "UnsupportedError",
     "WireFormatError",
     "connect",
+    "errors",
+    "values",
     "wire",
 ]
 
@@ -72,6 +74,18 @@ def test_all_is_pinned() -> None:
 
 def test_what_all_names_is_there() -> None:
     assert [name for name in unimsg.__all__ if not hasattr(unimsg, name)] == []
+
+
+def test_names_are_looked_up_where_the_type_checkers_find_them() -> None:
+    tree = ast.parse((ROOT / "unimsg" / "__init__.py").read_text(encoding="utf-8"))
+    (seen,) = [node.body for node in tree.body if isinstance(node, ast.If)]
+    imports = {alias.name: node.module for node in seen if isinstance(node, ast.ImportFrom) for alias in node.names}
+
+    assert imports == {**unimsg._HOME, **dict.fromkeys(unimsg._MODULES, "unimsg")}
+    assert set(imports) == set(PUBLIC)
+    assert set(PUBLIC) <= set(dir(unimsg))
+    with pytest.raises(AttributeError, match="no attribute 'Kueue'"):
+        unimsg.Kueue  # noqa: B018  (the look-up is the test)
 
 
 def test_no_public_name_hides_one_of_python() -> None:
