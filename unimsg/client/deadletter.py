@@ -1,6 +1,6 @@
 """Dead letters: what becomes of a message that nobody can process.
 
-The letter is the message as it was, with its id, destination and body, and three properties more: why
+The letter is the message as it was, to the last unknown attribute, and three properties more: why
 (`JMS_unimsg_reason`), where it was (`JMS_unimsg_origin`) and how often it had been delivered (`JMS_unimsg_deliveries`).
 It does not expire. Bytes that are no stanza become the body of a letter of their own, so that nothing is ever dropped.
 """
@@ -15,6 +15,7 @@ from unimsg.destination import Destination, Queue
 from unimsg.driver import Delivery, Frame, Route, Source
 from unimsg.errors import MessageFormatError
 from unimsg.values import Int
+from unimsg.wire.amend import amend
 
 __all__ = ["DELIVERIES", "ORIGIN", "REASON", "dead_queue", "letter"]
 
@@ -32,14 +33,12 @@ def letter(delivery: Delivery, origin: Destination[Any], to: Queue[Any], reason:
     """Return the frame of a dead letter."""
     facts = {REASON: reason, ORIGIN: str(origin), DELIVERIES: Int(min(delivery.count, Int.high))}
     try:
-        message = wire.decode(delivery.frame.data)
-        head = {name: value for name, value in message.head.items() if name not in ("delivery-time", "expiration")}
-        properties = {**message.properties, **facts}
-        data = wire.encode_parts(head, properties, message.body_kind, message.payload)
+        data = amend(delivery.frame.data, ("delivery-time", "expiration"), facts)
+        message = wire.decode(data)
+        head, properties = message.head, message.properties
     except MessageFormatError:
-        head = {"destination": str(origin), "id": fresh_id, "timestamp": datetime.now(UTC)}
-        properties = facts
-        data = wire.encode_parts(head, properties, "bytes", delivery.frame.data)
+        head, properties = {"destination": str(origin), "id": fresh_id, "timestamp": datetime.now(UTC)}, facts
+        data = wire.encode_parts(head, facts, "bytes", delivery.frame.data)
     sent = head.get("timestamp")
     route = Route(
         destination=to,
