@@ -431,6 +431,15 @@ def build_body(model: Any, kind: str | None, payload: Any) -> Any:
         raise MessageFormatError(f"a {kind or 'missing'} body is no {findings(model, error)}") from None
 
 
+def readable(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the properties that can be read: one of an unknown type travels on, and is not seen."""
+    found = {}
+    for name in properties:
+        with contextlib.suppress(MessageFormatError):
+            found[name] = properties[name]
+    return found
+
+
 def findings(model: Any, error: ValidationError) -> str:
     """Return the name of a model and the first three things that pydantic found, without the values (they may be secret)."""
     first = error.errors(include_url=False, include_input=False)[:3]

@@ -131,3 +131,22 @@ async def test_releases_rest_as_the_policy_says(connection: Connection) -> None:
 async def test_a_policy_that_makes_no_sense_is_refused(memory_url: str, policy: RedeliveryPolicy) -> None:
     with pytest.raises(ValueError):
         await unimsg.connect(memory_url, redelivery=policy)
+
+
+async def test_a_property_of_an_unknown_type_is_buried_with_its_message_and_disturbs_no_selector(connection: Connection) -> None:
+    strange = (
+        b'<message xmlns="jabber:client" type="normal"><envelope xmlns="urn:unimsg:1" id="ID:1">'
+        b'<property name="later" type="quaternion">1 2 3 4</property></envelope></message>'
+    )
+    sender = await connection.link.driver.sender(QUEUE)
+    await sender.send([Frame(strange, Route(QUEUE))])
+    async with connection.consumer(QUEUE, mode="individual") as consumer:
+        await (await consumer.receive()).reject("strange")
+    await connection.purge(QUEUE)
+    async with connection.producer(Queue("dead.q")) as producer:
+        await producer.send("plain", properties={"later": 1})
+    async with connection.consumer(Queue("dead.q"), selector="later = 1") as dead:
+        assert (await dead.receive()).body == "plain"
+    async with connection.consumer(Queue("dead.q")) as dead:
+        letter = await dead.receive()
+        assert b'<property name="later" type="quaternion">1 2 3 4</property>' in unimsg.wire.encode(letter)

@@ -228,18 +228,11 @@ class Consumer(Generic[T]):
         expiration = message.head.get("expiration")
         if expiration is not None and expiration <= datetime.now(UTC):
             return "expired"
-        if self._selector is not None and not self._selects(message):
+        if self._selector is not None and not self._selector.matches_message(message):
             return "unselected"
         if self._skip_origin is not None and message.origin == self._skip_origin:
             return "unselected"
         return message
-
-    def _selects(self, message: ReceivedMessage[Any]) -> bool:
-        assert self._selector is not None  # noqa: S101  (asked before)
-        try:
-            return self._selector.matches_message(message)
-        except MessageFormatError:
-            return False  # a property that it asks for cannot be read: unknown, and only TRUE selects
 
     async def _set_aside(self, delivery: Delivery, why: str) -> None:
         if why in ("expired", "unselected"):

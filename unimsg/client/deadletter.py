@@ -14,8 +14,8 @@ from unimsg import wire
 from unimsg.destination import Destination, Queue
 from unimsg.driver import Delivery, Frame, Route, Source
 from unimsg.errors import MessageFormatError
+from unimsg.message import readable
 from unimsg.values import Int
-from unimsg.wire.amend import amend
 
 __all__ = ["DELIVERIES", "ORIGIN", "REASON", "dead_queue", "letter"]
 
@@ -31,11 +31,13 @@ def dead_queue(source: Source, delivery: Delivery) -> Queue[Any]:
 
 def letter(delivery: Delivery, origin: Destination[Any], to: Queue[Any], reason: str, fresh_id: str) -> Frame:
     """Return the frame of a dead letter."""
+    from unimsg.wire.amend import amend  # rare, and not cheap to load
+
     facts = {REASON: reason, ORIGIN: str(origin), DELIVERIES: Int(min(delivery.count, Int.high))}
     try:
         data = amend(delivery.frame.data, ("delivery-time", "expiration"), facts)
         message = wire.decode(data)
-        head, properties = message.head, message.properties
+        head, properties = message.head, readable(message.properties)
     except MessageFormatError:
         head, properties = {"destination": str(origin), "id": fresh_id, "timestamp": datetime.now(UTC)}, facts
         data = wire.encode_parts(head, facts, "bytes", delivery.frame.data)

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from unimsg.errors import InvalidSelectorError
+from unimsg.errors import InvalidSelectorError, MessageFormatError
+from unimsg.message import Message, readable
 
 if TYPE_CHECKING:
     from unimsg.driver import Route
-    from unimsg.message import Message
 
 __all__ = ["Selector", "compile_selector"]
 
@@ -91,11 +91,20 @@ class Selector:
 
     def matches_route(self, route: Route) -> bool:
         """Tell whether it is true of the message that a route belongs to (for brokers)."""
-        return self._program.route(route)
+        try:
+            return self._program.route(route)
+        except MessageFormatError:
+            return self._program.route(route._replace(properties=readable(route.properties)))
 
     def matches_message(self, message: Message[Any]) -> bool:
-        """Tell whether it is true of a message; properties are read only if it names one."""
-        return self._program.message(message)
+        """Tell whether it is true of a message; properties are read only if it names one.
+
+        A property that cannot be read (of a type that this version does not know) is NULL.
+        """
+        try:
+            return self._program.message(message)
+        except MessageFormatError:
+            return self._program.message(Message.of(dict(message.head), readable(message.properties), None, None, None))
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a selector is immutable: cannot set {name!r}")
