@@ -20,6 +20,7 @@ __all__ = [
     "read_base64_text",
     "text_base64",
     "unescape",
+    "unfit",
     "xml_attribute",
     "xml_text",
 ]
@@ -29,23 +30,26 @@ _UNFIT_ATTRIBUTE = re.compile("[\x00-\x1f\\\\\ud800-\udfff\ufffe\uffff]")
 _ESCAPE = re.compile(r"\\(\\|u[0-9a-f]{4})?")
 _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _MAY_BE_ESCAPED = frozenset([*range(0x20), *range(0xD800, 0xE000), 0xFFFE, 0xFFFF])
-_ENTITY = {"&amp;": "&", "&lt;": "<", "&gt;": ">"}
-_REFERENCE = re.compile("&[a-z]+;")
 _NO_SPACE = str.maketrans("", "", " \t\n\r")
 
 
 def plain_text(text: str) -> str | None:
     """Return a text as XML character data, or None where only base64 can carry it."""
-    if not text.isprintable() and _UNFIT_TEXT.search(text):
+    if unfit(text):
         return None
     if "&" in text or "<" in text or ">" in text:
         return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return text
 
 
+def unfit(text: str) -> bool:
+    """Tell whether a text holds a character that character data of canonical bytes does not."""
+    return not text.isprintable() and _UNFIT_TEXT.search(text) is not None
+
+
 def unescape(text: str) -> str:
     """Return canonical character data, whose entities were found to be right, as a text."""
-    return _REFERENCE.sub(lambda found: _ENTITY[found[0]], text)
+    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
 
 def xml_text(text: str) -> str:

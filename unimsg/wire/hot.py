@@ -7,8 +7,8 @@ from typing import Any
 
 from unimsg.errors import UnimsgError
 from unimsg.message import ReceivedMessage
-from unimsg.wire.limits import MAX_STANZA, MAX_TEXT
-from unimsg.wire.shape import Row, Shape, ShapeReader, Slow, entities_right, fits, make_writer
+from unimsg.wire.limits import MAX_STANZA
+from unimsg.wire.shape import Row, Shape, ShapeReader, Slow, fits, make_writer
 from unimsg.wire.split import shape_of
 from unimsg.wire.values import TYPE_NAMES
 
@@ -21,10 +21,13 @@ SAMPLE, READ_AFTER = 8, 64
 MAX_WRITERS = 1024
 MAX_READERS = 4
 MAX_ROWS = 60
+_ROWS = ("map", "fields")
 
-Writer = Callable[[Any, Any, Any], bytes]
+Writer = Callable[[Any, Any, Any], bytes | None]
+_latest: dict[tuple[Any, ...], Writer] = {}
+"""By names alone, which are quick to look up: the writer that wrote the last such message. It looks at the types itself."""
 _writers: dict[tuple[Any, ...], Writer | int | None] = {}
-_readers: list[ShapeReader] = []
+_readers: tuple[ShapeReader, ...] = ()
 _samples: dict[Shape, int] = {}
 _turn = 0
 
@@ -34,34 +37,43 @@ _UNFIT = (Slow, ValueError, TypeError, AttributeError, ArithmeticError, UnimsgEr
 
 def write(head: Mapping[str, Any], properties: Mapping[str, Any], kind: str | None, payload: Any) -> bytes | None:
     """Return canonical bytes if code was made for messages like this one."""
-    if kind == "map":
-        if len(payload) > MAX_ROWS:
-            return None
-        key: tuple[Any, ...] = (*head, *properties, *map(type, properties.values()), kind, *payload, *map(type, payload.values()))
-    elif kind == "fields":
-        if len(payload) > MAX_ROWS:
-            return None
-        key = (*head, *properties, *map(type, properties.values()), kind, *[(name, type(value), fid) for name, value, fid in payload])
-    else:
-        key = (*head, *properties, *map(type, properties.values()), kind)
-    writer = _writers.get(key, 0)
-    if type(writer) is int:
-        _count(key, writer, head, properties, kind, payload)
-        return None
-    if writer is None:
-        return None
+    key: tuple[Any, ...]
+    values: Any = payload
     try:
         if kind == "map":
-            payload = payload.values()
+            if len(payload) > MAX_ROWS:
+                return None
+            key = kind, len(head), len(properties), *head, *properties, *payload
+            values = payload.values()
         elif kind == "fields":
-            payload = [value for _, value, _ in payload]
-        data = writer(head.values(), properties.values(), payload)  # type: ignore[operator]
+            if not 0 < len(payload) <= MAX_ROWS:
+                return None
+            names, values, fids = zip(*payload, strict=True)
+            key = kind, len(head), len(properties), *head, *properties, *names, *fids, *map(type, fids)  # True is no 1
+        else:
+            key = kind, len(head), *head, *properties
+        writer = _latest.get(key)
+        data = writer(head, properties, values) if writer is not None else None
+        if data is None:
+            types = (*map(type, properties.values()), *(map(type, values) if kind in _ROWS else ()))
+            exact = _writers.get((*key, *types), 0)
+            if type(exact) is int:
+                _count((*key, *types), exact, types, head, properties, kind, payload)
+                return None
+            if exact is None:
+                return None
+            if len(_latest) >= MAX_WRITERS:
+                _latest.clear()
+            _latest[key] = exact  # type: ignore[assignment]
+            data = exact(head, properties, values)  # type: ignore[operator]
     except _UNFIT:
         return None
-    return data if len(data) <= MAX_STANZA else None
+    return data if data is not None and len(data) <= MAX_STANZA else None
 
 
-def _count(key: tuple[Any, ...], count: int, head: Mapping[str, Any], properties: Mapping[str, Any], kind: str | None, payload: Any) -> None:
+def _count(
+    key: tuple[Any, ...], count: int, types: tuple[type, ...], head: Mapping[str, Any], properties: Mapping[str, Any], kind: str | None, payload: Any
+) -> None:
     if count < WRITE_AFTER:
         if len(_writers) >= MAX_WRITERS:
             _writers.clear()
@@ -74,34 +86,25 @@ def _count(key: tuple[Any, ...], count: int, head: Mapping[str, Any], properties
         kind,
         tuple(Row(name, TYPE_NAMES.get(type(value), ""), fid) for name, value, fid in rows),
     )
-    _writers[key] = make_writer(shape) if fits(shape) else None
+    _writers[key] = make_writer(shape, types) if fits(shape) else None
 
 
 def match(text: str, data: bytes) -> ReceivedMessage[Any] | None:
-    """Return the message of bytes if a pattern was made for messages like this one."""
-    for reader in _readers:
-        found = reader.match(text)
-        if found is None:
-            continue
-        if "&" in text and not entities_right(text):
-            return None
-        if len(text) > MAX_TEXT and any(map(MAX_TEXT.__lt__, map(len, found.groups()[: len(reader.shape.heads)]))):
-            return None
-        groups = found.groups()
-        try:
-            message: ReceivedMessage[Any] = ReceivedMessage(reader.head(groups), reader, (groups, data), data)
-        except (ValueError, UnimsgError):
-            return None
-        if reader is not _readers[0]:
-            # The one that matched last is tried first. A new list: another thread may be walking the old one.
-            _readers[:] = [reader, *[other for other in _readers if other is not reader]]
-        return message
+    """Return the message of bytes if code was made for messages like this one."""
+    global _readers
+    readers = _readers
+    for reader in readers:
+        message = reader.read(text, data)
+        if message is not None:
+            if reader is not readers[0]:  # the one that read last is tried first
+                _readers = (reader, *[other for other in readers if other is not reader])
+            return message
     return None
 
 
 def seen(message: ReceivedMessage[Any]) -> None:
     """Take note of a message that was split, and make a pattern for its shape once that pays."""
-    global _turn
+    global _turn, _readers
     _turn += 1
     if _turn % SAMPLE:
         return
@@ -111,11 +114,13 @@ def seen(message: ReceivedMessage[Any]) -> None:
         _samples.clear()
     _samples[shape] = count
     if count == READ_AFTER and fits(shape) and all(reader.shape != shape for reader in _readers):
-        _readers[:] = [ShapeReader(shape), *_readers[: MAX_READERS - 1]]
+        _readers = (ShapeReader(shape), *_readers[: MAX_READERS - 1])
 
 
 def forget() -> None:
     """Drop all generated code (for tests and measurements)."""
+    global _readers
+    _latest.clear()
     _writers.clear()
-    _readers.clear()
+    _readers = ()
     _samples.clear()

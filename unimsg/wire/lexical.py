@@ -40,6 +40,8 @@ _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 _SPECIAL = {"INF": math.inf, "-INF": -math.inf, "NaN": math.nan}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _F32, _U32 = struct.Struct("<f"), struct.Struct("<I")
+_days: dict[int, str] = {}
+"""The number of a day to what its times start with: feeds send few days, and this is half of writing a time."""
 _TWO, _THREE = [f"{number:02}" for number in range(60)], [f"{number:03}" for number in range(1000)]
 
 
@@ -216,9 +218,14 @@ def time_text(time: datetime) -> str:
             time = time.astimezone(UTC)
         except OverflowError:
             raise ValueError("in UTC it is outside the years 1 to 9999") from None
+    number = time.toordinal()
+    day = _days.get(number)
+    if day is None:
+        if len(_days) > 4096:
+            _days.clear()
+        day = _days[number] = datetime.isoformat(time)[:11]
+    text = f"{day}{_TWO[time.hour]}:{_TWO[time.minute]}:{_TWO[time.second]}"
     micro = time.microsecond
-    year = time.year
-    text = f"{year if year > 999 else f'{year:04}'}-{_TWO[time.month]}-{_TWO[time.day]}T{_TWO[time.hour]}:{_TWO[time.minute]}:{_TWO[time.second]}"
     if not micro:
         return text + "Z"
     if micro % 1000:

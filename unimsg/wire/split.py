@@ -19,12 +19,14 @@ from unimsg.wire.head import READ
 from unimsg.wire.judge import TREES, envelope_of
 from unimsg.wire.lexical import READERS
 from unimsg.wire.limits import MAX_ELEMENTS, MAX_TEXT, PREFIX, SUFFIX
-from unimsg.wire.shape import HEADS, Row, Shape, entities_right
+from unimsg.wire.shape import ATTRIBUTE, HEADS, Row, Shape, entities_right
 
 __all__ = ["shape_of", "split"]
 
-_HEAD = re.compile(re.escape(PREFIX) + "".join(f'(?: {name}="({HEADS[name].pattern})")?' for name in HEADERS if name in HEADS) + ">")
+_ATTRIBUTE = '[^"<&\\\\\\x00-\\x1f\ufffe\uffff]*'
 _NAMES = tuple(name for name in HEADERS if name in HEADS)
+_FORMS = {name: _ATTRIBUTE if HEADS[name].pattern is ATTRIBUTE else HEADS[name].pattern for name in _NAMES}
+_HEAD = re.compile(re.escape(PREFIX) + "".join(f'(?: {name}="({form})")?' for name, form in _FORMS.items()) + ">")
 _READ = tuple((name, READ[name]) for name in _NAMES)
 _CONTROLS = bytes({*range(0x20)} - {0x09, 0x0A})  # taking them out of bytes is the quickest way to see that there are none
 _ROW = re.compile('(?:fid="(0|[1-9][0-9]{0,8})" )?name="([^"<>&\\\\\\x00-\\x1f\ufffe\uffff]{1,1024})" type="([a-z-]+)"')
