@@ -10,7 +10,7 @@ from unimsg.errors import MessageFormatError, MessageTooLargeError
 from unimsg.wire.escape import base64_text, plain_text, text_base64
 from unimsg.wire.head import write_head
 from unimsg.wire.limits import MAX_STANZA, PREFIX, SUFFIX
-from unimsg.wire.values import Budget, refuse, write_fields, write_quick, write_value
+from unimsg.wire.values import Budget, refuse, write_fields, write_rows, write_value
 
 __all__ = ["write"]
 
@@ -18,12 +18,10 @@ __all__ = ["write"]
 def write(head: Mapping[str, Any], properties: Mapping[str, Any], kind: str | None, payload: Any) -> bytes:
     """Return the canonical bytes of a message. Raises MessageFormatError with the place of what cannot be carried."""
     budget = Budget()
-    rows = [
-        write_quick("property", name, value, budget) or write_value("property", name, value, f"property {name!r:.60}", budget, 3)
-        for name, value in properties.items()
-    ]
-    text = f"{PREFIX}{write_head(head)}>{''.join(rows)}{_write_body(kind, payload, budget)}{SUFFIX}"
-    return bounded(text.encode())
+    rows = write_rows("property", properties, budget)
+    if rows is None:
+        rows = "".join([write_value("property", name, value, f"property {name!r:.60}", budget, 3) for name, value in properties.items()])
+    return bounded(f"{PREFIX}{write_head(head)}>{rows}{_write_body(kind, payload, budget)}{SUFFIX}".encode())
 
 
 def bounded(data: bytes) -> bytes:
@@ -47,12 +45,8 @@ def _write_body(kind: str | None, payload: Any, budget: Budget) -> str:
             refuse("body", payload, "a bytes body is bytes")
         inner = base64_text(bytes(payload))
     elif kind == "map" and isinstance(payload, Mapping):
-        inner = "".join(
-            [
-                write_quick("entry", name, value, budget) or write_value("entry", name, value, f"body[{name!r:.60}]", budget, 4)
-                for name, value in payload.items()
-            ]
-        )
+        rows = write_rows("entry", payload, budget)
+        inner = "".join([write_value("entry", name, value, f"body[{name!r:.60}]", budget, 4) for name, value in payload.items()]) if rows is None else rows
     elif kind == "stream" and isinstance(payload, (list, tuple)):
         inner = "".join([write_value("item", None, value, f"body[{number}]", budget, 4) for number, value in enumerate(payload)])
     elif kind == "fields" and isinstance(payload, Fields):

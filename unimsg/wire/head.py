@@ -13,10 +13,24 @@ from unimsg.wire.escape import attribute, read_attribute
 from unimsg.wire.lexical import INTEGERS, READERS, read_integer, read_time, time_text
 from unimsg.wire.limits import MAX_TEXT
 
-__all__ = ["READ", "WRITE", "read_head", "write_head"]
+__all__ = ["READ", "WRITE", "known_place", "places", "read_head", "write_head"]
 
 KNOWN = frozenset({*HEADERS, *READERS, *INTEGERS, "vector", "text", "map", "stream", "object", "fields", "fid", "of", "encoding"})
 """What `must-understand` may name for a reader of this version."""
+
+
+places: set[str] = set()
+"""Texts of destinations that make sense, among them those met of late."""
+
+
+def known_place(text: str) -> str:
+    """Return the text of a destination, quickly where it was met before. Raises InvalidDestinationError."""
+    if text not in places:
+        parse_destination(text)
+        if len(places) >= 4096:
+            places.clear()
+        places.add(text)
+    return text
 
 
 def _write_text(value: Any) -> str:
@@ -119,11 +133,47 @@ READ: dict[str, Callable[[str], Any]] = {
     "group-seq": _read_seq,
     "must-understand": _read_needs,
 }
+_PLAIN = frozenset({"correlation-id", "group-id", "id", "origin", "type", *_DESTINATIONS})
+_ordered: set[tuple[str, ...]] = set()
+"""Sequences of such names that are in canonical order."""
 _EMPTY_IS_DEFAULT = frozenset({"delivery-mode", "priority"})
+
+
+def _write_quick(head: Mapping[str, Any]) -> str | None:
+    """Return the headers as attributes if they stand in their order and need no escapes, else None."""
+    names = tuple(head)
+    if names not in _ordered:
+        if names != tuple(sorted(names)) or any(name not in _PLAIN and name not in _TIMES for name in names):
+            return None
+        if len(_ordered) >= 1024:
+            _ordered.clear()
+        _ordered.add(names)
+    parts: list[str] = []
+    texts: list[str] = []
+    try:
+        for name, value in head.items():
+            if type(value) is str:
+                if name in _TIMES or (name in _DESTINATIONS and not known_place(value)):
+                    return None
+                texts.append(value)
+                parts.append(f' {name}="{value}"')
+            elif name in _TIMES:
+                parts.append(f' {name}="{time_text(value)}"')
+            else:
+                return None
+    except (ValueError, AttributeError, TypeError, InvalidDestinationError):
+        return None
+    text = "".join(texts)
+    if not text.isprintable() or "&" in text or "<" in text or '"' in text or "\\" in text or len(text) > MAX_TEXT:
+        return None
+    return "".join(parts)
 
 
 def write_head(head: Mapping[str, Any]) -> str:
     """Return the headers as attributes, in canonical order. Raises MessageFormatError that names the header."""
+    quick = _write_quick(head)
+    if quick is not None:
+        return quick
     parts: list[str] = []
     for name in sorted(head):
         value = head[name]

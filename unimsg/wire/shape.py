@@ -16,11 +16,11 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from unimsg.bodies import Field, Fields
-from unimsg.destination import parse_destination
 from unimsg.errors import UnimsgError
 from unimsg.message import ReceivedMessage
 from unimsg.values import Byte, Char, Int, Short, UByte, UInt, ULong, UShort
 from unimsg.wire.escape import plain_text, unescape, unfit
+from unimsg.wire.head import known_place, places
 from unimsg.wire.judge import TREES, envelope_of
 from unimsg.wire.lexical import READERS, WRITERS, time_text
 from unimsg.wire.limits import MAX_TEXT, PREFIX, SUFFIX
@@ -105,18 +105,6 @@ def entities_right(text: str) -> bool:
     return _WRONG_ENTITY.search(text) is None
 
 
-_places: set[str] = set()
-
-
-def _where(text: str) -> str:
-    """Return the text of a destination that makes sense. Raises InvalidDestinationError."""
-    parse_destination(text)
-    if len(_places) > 4096:
-        _places.clear()
-    _places.add(text)
-    return text
-
-
 def _text(text: str) -> str:
     escaped = plain_text(text)
     if escaped is None:
@@ -150,8 +138,8 @@ _SPACE: dict[str, Any] = {
     "unfit": unfit,
     "entities_right": entities_right,
     "Received": ReceivedMessage,
-    "where": _where,
-    "places": _places,
+    "where": known_place,
+    "places": places,
     "priority": _priority,
     "seq": _seq,
     "new_str": str.__new__,

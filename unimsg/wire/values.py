@@ -7,6 +7,7 @@ written (the careful way, which knows every case) and read.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NoReturn
@@ -86,28 +87,43 @@ def write_value(tag: str, name: str | None, value: Any, place: str, budget: Budg
     return f'<{tag}{encoding}{_fid(fid, place)}{_named(name, place)}{of} type="{wire_type}">{text}</{tag}>'
 
 
-_quick: dict[tuple[str, str, type], tuple[str, Any, str]] = {}
+_openings: dict[tuple[Any, ...], tuple[str, Any]] = {}
+"""(tag, name, type) to the opening tag, after the closing one of the row before, and what writes the text: None for a string."""
 
 
-def write_quick(tag: str, name: Any, value: Any, budget: Budget) -> str | None:
-    """Return the element of a value if its tag and its type are of a kind met before and it needs no escapes, else None."""
-    known = _quick.get((tag, name, type(value)))
-    if known is None:
-        wire_type = TYPE_NAMES.get(type(value))
-        if wire_type is None or wire_type == "vector" or type(name) is not str or not 0 < len(name) <= 128:
-            return None
-        if len(_quick) > 4096:
-            _quick.clear()
-        writer = plain_text if wire_type in TEXT_TYPES else WRITERS[wire_type]
-        known = _quick[tag, name, type(value)] = f'<{tag} name="{attribute(name)}" type="{wire_type}">', writer, f"</{tag}>"
+def _opening(tag: str, name: Any, kind: type) -> tuple[str, Any] | None:
+    wire_type = TYPE_NAMES.get(kind)
+    if wire_type is None or wire_type in ("vector", "char") or type(name) is not str or not 0 < len(name) <= 128:
+        return None
+    if len(_openings) >= 4096:
+        _openings.clear()
+    made = f'</{tag}><{tag} name="{attribute(name)}" type="{wire_type}">', None if wire_type == "string" else WRITERS[wire_type]
+    _openings[tag, name, kind] = made
+    return made
+
+
+def write_rows(tag: str, rows: Mapping[Any, Any], budget: Budget) -> str | None:
+    """Return the elements of properties or entries if all are of kinds that are met every day and need no escapes, else None."""
+    if len(rows) > budget.left or not rows:
+        return None if rows else ""
+    parts: list[str] = []
+    texts: list[str] = []
     try:
-        text = known[1](value)
-    except ValueError:
+        for name, value in rows.items():
+            opening, write = _openings.get((tag, name, type(value))) or _opening(tag, name, type(value))  # type: ignore[misc]  # None raises TypeError
+            parts.append(opening)
+            if write is None:
+                texts.append(value)
+                parts.append(value)
+            else:
+                parts.append(write(value))
+        text = "".join(texts)
+    except (ValueError, TypeError):
         return None
-    if text is None or budget.left <= 0:
+    if not text.isprintable() or "&" in text or "<" in text or ">" in text:
         return None
-    budget.left -= 1
-    return f"{known[0]}{text}{known[2]}"
+    budget.left -= len(rows)
+    return f"{''.join(parts)[len(tag) + 3 :]}</{tag}>"
 
 
 def _named(name: str | None, place: str) -> str:
