@@ -132,6 +132,14 @@ def test_what_cannot_be_carried_is_refused_with_its_place(head: dict[str, Any], 
             wire.encode_parts(head, properties, kind, payload)
 
 
+def test_true_is_no_field_id_though_it_equals_1() -> None:
+    hot.forget()
+    for _ in range(hot.WRITE_AFTER + 2):
+        wire.encode_parts({}, {}, "fields", Fields([("a", 5, 1)]))
+    with pytest.raises(MessageFormatError, match="fid"):
+        wire.encode_parts({}, {}, "fields", Fields([("a", 5, True)]))
+
+
 def test_one_unreadable_property_leaves_the_others_readable() -> None:
     data = b'<envelope xmlns="urn:unimsg:1" id="ID:1"><property name="a" type="long">1_0</property>'
     data += b'<property name="b" type="long">2</property><body type="text">t</body></envelope>'
