@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.report import show
 from unimsg import wire
-from unimsg.wire import generic, hot, judge, split, strict
+from unimsg.wire import flat, generic, hot, split
 
 NUMBER, ROUNDS = 1000, 15
 Tick = tuple[dict[str, Any], dict[str, Any], str]
@@ -99,7 +99,7 @@ def run() -> dict[str, object]:
         "encode": (lambda item: wire.encode_parts(item[0], item[1], "text", item[2]), ticks),
         "decode and read all": (lambda data: _read(wire.decode(data)), stanzas),
         "decode alone": (wire.decode, stanzas),
-        "strict, and read all": (lambda data: _read(judge.judge(strict.parse(data), data)), stanzas),
+        "strict, and read all": (lambda data: _read(flat.strictly(data)), stanzas),
     }
     for _ in range(2):  # warm: by now the hot shape has its code
         for call, items in ways.values():

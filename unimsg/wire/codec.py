@@ -8,10 +8,11 @@ from typing import Any
 from unimsg.errors import MessageFormatError
 from unimsg.message import Message, ReceivedMessage
 from unimsg.wire import generic, hot
+from unimsg.wire.flat import strictly
 from unimsg.wire.judge import FOREIGN, judge
 from unimsg.wire.limits import ENVELOPE_OPEN, MAX_STANZA, MESSAGE_CLOSE, MESSAGE_OPEN
 from unimsg.wire.split import split
-from unimsg.wire.strict import parse, tree_of
+from unimsg.wire.strict import tree_of
 
 __all__ = ["decode", "decode_element", "encode", "encode_envelope", "encode_parts"]
 
@@ -60,15 +61,15 @@ def decode(data: bytes | bytearray | memoryview) -> ReceivedMessage[Any]:
         try:
             text = str(stanza, "utf-8")
         except UnicodeDecodeError:
-            return judge(parse(data), data)
+            return strictly(data)
         message = hot.match(text, stanza)
         if message is None:
             message = split(text, stanza)
             if message is None:
-                return judge(parse(data), data)
+                return strictly(data)
             hot.seen(message)
         return message
-    return judge(parse(data), data)
+    return strictly(data)
 
 
 def decode_element(element: Any) -> ReceivedMessage[Any]:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from binascii import a2b_base64
+from functools import cache
 
 __all__ = [
     "attribute",
     "base64_text",
+    "pattern",
     "plain_text",
     "read_attribute",
     "read_base64",
@@ -25,10 +27,10 @@ __all__ = [
     "xml_text",
 ]
 
-_UNFIT_TEXT = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_UNFIT_ATTRIBUTE = re.compile("[\x00-\x1f\\\\\ud800-\udfff\ufffe\uffff]")
-_ESCAPE = re.compile(r"\\(\\|u[0-9a-f]{4})?")
-_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+_UNFIT_TEXT = "[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+_UNFIT_ATTRIBUTE = "[\x00-\x1f\\\\\ud800-\udfff\ufffe\uffff]"
+_ESCAPE = r"\\(\\|u[0-9a-f]{4})?"
+_PAIR = "[\ud800-\udbff][\udc00-\udfff]"
 _MAY_BE_ESCAPED = frozenset([*range(0x20), *range(0xD800, 0xE000), 0xFFFE, 0xFFFF])
 _NO_SPACE = str.maketrans("", "", " \t\n\r")
 
@@ -42,9 +44,15 @@ def plain_text(text: str) -> str | None:
     return text
 
 
+@cache
+def pattern(text: str) -> re.Pattern[str]:
+    """Return a pattern of this package, compiled on first use: those with many characters take milliseconds."""
+    return re.compile(text)
+
+
 def unfit(text: str) -> bool:
     """Tell whether a text holds a character that character data of canonical bytes does not."""
-    return not text.isprintable() and _UNFIT_TEXT.search(text) is not None
+    return not text.isprintable() and pattern(_UNFIT_TEXT).search(text) is not None
 
 
 def unescape(text: str) -> str:
@@ -69,7 +77,7 @@ def xml_attribute(value: str) -> str:
 def attribute(text: str) -> str:
     """Return a text as the value of an attribute, escaped, without the quotes."""
     if not text.isprintable() or "\\" in text:
-        text = _UNFIT_ATTRIBUTE.sub(_escaped, _paired(text))
+        text = pattern(_UNFIT_ATTRIBUTE).sub(_escaped, _paired(text))
     if "&" in text or "<" in text or '"' in text:
         return text.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
     return text
@@ -82,15 +90,15 @@ def _escaped(match: re.Match[str]) -> str:
 
 def _paired(text: str) -> str:
     """Join a high surrogate and the low one after it: in UTF-16, which is where they come from, they are one character."""
-    return _PAIR.sub(lambda pair: pair[0].encode("utf-16-le", "surrogatepass").decode("utf-16-le"), text)
+    return pattern(_PAIR).sub(lambda pair: pair[0].encode("utf-16-le", "surrogatepass").decode("utf-16-le"), text)
 
 
 def read_attribute(value: str) -> str:
     """Undo the backslash escapes of a parsed attribute value. Raises ValueError."""
     if "\\" not in value:
         return value
-    text = _ESCAPE.sub(_unescaped, value)
-    if _PAIR.search(text):
+    text = pattern(_ESCAPE).sub(_unescaped, value)
+    if pattern(_PAIR).search(text):
         raise ValueError("it escapes a surrogate pair: an astral character stands for itself")
     return text
 
@@ -139,6 +147,6 @@ def read_base64_text(text: str) -> str:
         decoded = found.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError as error:
         raise ValueError(f"its base64 holds no UTF-8: {error.reason} at byte {error.start}") from None
-    if _PAIR.search(decoded):
+    if pattern(_PAIR).search(decoded):
         raise ValueError("its base64 holds a surrogate pair: an astral character is one sequence of four bytes")
     return decoded

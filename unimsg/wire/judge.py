@@ -6,7 +6,6 @@ or refused (everything else), never dropped.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from unimsg.bodies import Fields
 from unimsg.errors import WireFormatError
 from unimsg.message import ReceivedMessage
-from unimsg.wire.escape import read_attribute
+from unimsg.wire.escape import pattern, read_attribute
 from unimsg.wire.head import read_head
 from unimsg.wire.lexical import ITEM_TYPES, READERS
 from unimsg.wire.limits import MESSAGE_CLOSE, MESSAGE_OPEN, NAMESPACE
@@ -31,7 +30,7 @@ _U = NAMESPACE + "}"
 ENVELOPE, PROPERTY, BODY, ENTRY, ITEM, FIELD = (_U + name for name in ("envelope", "property", "body", "entry", "item", "field"))
 MESSAGES = frozenset({"jabber:client}message", "jabber:server}message", "jabber:component:accept}message"})
 """The stanza's root; an XMPP component or a server sees it in a namespace of its own."""
-_LATER = re.compile(r"urn:unimsg:(?:[2-9]|[1-9][0-9]+)\}envelope")
+_LATER = r"urn:unimsg:(?:[2-9]|[1-9][0-9]+)\}envelope"
 _SPACE = " \t\n\r"
 _LEAVES = frozenset(READERS)
 
@@ -45,7 +44,7 @@ def judge(root: Node, data: bytes | None) -> ReceivedMessage[Any]:
     envelope = root if split(root.tag)[1] == "envelope" else _envelope_of(root)
     if envelope.tag == ENVELOPE:
         return ReceivedMessage(_judge_envelope(envelope), TREES, envelope)
-    if _LATER.fullmatch(envelope.tag):
+    if pattern(_LATER).fullmatch(envelope.tag):
         whole = data if data is not None else canonical(root).encode()
         return ReceivedMessage({}, _FOREIGN, (split(envelope.tag)[0], whole), whole)
     raise WireFormatError(f"the root is {_shown(root)}, not <message> nor <envelope xmlns={NAMESPACE!r}>", root.at)
@@ -66,7 +65,7 @@ def _envelope_of(root: Node) -> Node:
             if ours is not None:
                 raise WireFormatError("there are two envelopes; a stanza has one (a batch has many)", kid.at)
             ours = kid
-        elif later is None and _LATER.fullmatch(kid.tag):
+        elif later is None and pattern(_LATER).fullmatch(kid.tag):
             later = kid
     found = ours if ours is not None else later
     if found is None:

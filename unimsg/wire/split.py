@@ -6,14 +6,13 @@ None, and the judge decides. What stands in the opening tags repeats from messag
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from unimsg.bodies import Field, Fields
 from unimsg.errors import UnimsgError
 from unimsg.message import ReceivedMessage
-from unimsg.wire.escape import unescape, unfit
+from unimsg.wire.escape import pattern, unescape, unfit
 from unimsg.wire.head import READ, known_place
 from unimsg.wire.judge import TREES, envelope_of
 from unimsg.wire.lexical import READERS
@@ -22,7 +21,7 @@ from unimsg.wire.shape import HEADS, Row, Shape, entities_right
 
 __all__ = ["shape_of", "split"]
 
-_ROW = re.compile('(?:fid="(0|[1-9][0-9]{0,8})" )?name="([^"<>&\\\\\\x00-\\x1f\ufffe\uffff]{1,1024})" type="([a-z-]+)"')
+_ROW = '(?:fid="(0|[1-9][0-9]{0,8})" )?name="([^"<>&\\\\\\x00-\\x1f\ufffe\uffff]{1,1024})" type="([a-z-]+)"'
 _BODIES = {f'<body type="{kind}"': kind for kind in ("text", "bytes", "object", "map", "fields")}
 _ROWS = {"fields": "field", "map": "entry"}
 _PREFIX, _SUFFIX, _LEFT = len(PREFIX), len(SUFFIX), MAX_ELEMENTS - 3
@@ -73,7 +72,7 @@ def _head(text: str, end: int) -> dict[str, Any] | None:
 
 def _opening(text: str) -> Row | None:
     """Judge what stands between a tag's name and its `>`."""
-    found = _ROW.fullmatch(text)
+    found = pattern(_ROW).fullmatch(text)
     if found is None or found[3] not in READERS:
         return None
     made = Row(found[2], found[3], None if found[1] is None else int(found[1]))
@@ -152,7 +151,8 @@ def split(text: str, data: bytes) -> ReceivedMessage[Any] | None:
     start += 1
     body_at = text.find("<body ", start, end)
     stop = end if body_at < 0 else body_at
-    run, values = _NONE, []
+    run = _NONE
+    values: list[str] = []
     if stop > start:
         found = _rows(text[start:stop], "property")
         if found is None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any, NoReturn
 from xml.parsers import expat
 
 from unimsg.errors import WireFormatError
+from unimsg.wire.escape import pattern
 from unimsg.wire.limits import MAX_DEPTH, MAX_ELEMENTS, MAX_STANZA
 from unimsg.wire.tree import Node
 
@@ -15,8 +15,8 @@ __all__ = ["parse", "tree_of"]
 
 _ENVELOPE = "}envelope"
 DEEP = f"elements are nested more than {MAX_DEPTH} deep"
-_LOCAL = re.compile(r"""[^\W\d][^\s<>&"'=/:;,!?()\[\]{}|@#$%^*+~`\\]*""")
-_ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_LOCAL = r"""[^\W\d][^\s<>&"'=/:;,!?()\[\]{}|@#$%^*+~`\\]*"""
+_ILLEGAL = "[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 MANY = f"there are more than {MAX_ELEMENTS} elements"
 
 
@@ -122,7 +122,7 @@ def _name(clark: str) -> str:
     """Return `{uri}local` as our trees have it. What a parser gave is a name; what a program made may be anything."""
     name = clark.removeprefix("{")
     uri, _, local = name.rpartition("}")
-    if not _LOCAL.fullmatch(local):
+    if not pattern(_LOCAL).fullmatch(local):
         raise WireFormatError(f"{local[:60]!r} is no name of an element or attribute")
     if uri:
         _legal(uri)
@@ -130,6 +130,6 @@ def _name(clark: str) -> str:
 
 
 def _legal(text: str) -> str:
-    if not text.isprintable() and (found := _ILLEGAL.search(text)):
+    if not text.isprintable() and (found := pattern(_ILLEGAL).search(text)):
         raise WireFormatError(f"the character U+{ord(found[0]):04X}, which XML cannot carry")
     return text
