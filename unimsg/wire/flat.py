@@ -7,7 +7,7 @@ is wrong and where, there is the tree and its judge.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from xml.parsers import expat
 
@@ -27,6 +27,7 @@ _LEAVES = (PROPERTY, BODY)
 _KINDS = ("text", "bytes", "object")
 _Row = tuple[str, Callable[[str], Any]]
 _rows: dict[tuple[str, ...], _Row] = {}
+_runs: dict[tuple[tuple[str, ...], ...], tuple[_Row, ...]] = {}
 _HEADS: dict[str, Callable[[str], Any]] = {
     name: known_place if name in ("destination", "reply-to") else str if read is READ["id"] else read for name, read in READ.items()
 }
@@ -78,16 +79,13 @@ def _message(events: list[Any], data: bytes) -> ReceivedMessage[Any] | None:
         start, stop = 2, len(events) - 1
     if tag != ENVELOPE or events[stop] != ENVELOPE:
         return None
-    head: dict[str, Any] = {}
-    if attrs:
-        values = attrs[1::2]
-        joined = "".join(values)
-        if "\\" in joined or len(joined) > MAX_TEXT:
-            return None
-        for name, value in sorted(zip(attrs[::2], values, strict=True)):
-            found = _HEADS[name](value) if name in _HEADS else None
-            if found is not None:
-                head[name] = found
+    values = attrs[1::2]
+    joined = "".join(values)
+    if "\\" in joined or len(joined) > MAX_TEXT:
+        return None
+    head = {name: _HEADS[name](value) for name, value in sorted(zip(attrs[::2], values, strict=True)) if name in _HEADS}
+    if None in head.values():  # a default that was written
+        head = {name: value for name, value in head.items() if value is not None}
     return _leaves(head, events, start, stop, data)
 
 
@@ -97,10 +95,46 @@ def _leaves(head: dict[str, Any], events: list[Any], at: int, stop: int, data: b
     A text that looks like such a name is refused. So each leaf has exactly one closing name, and there are as many of
     them as leaves: none of them closes late, which is what an element within an element would do.
     """
-    rows: list[tuple[_Row, str]] = []
-    names: set[str] = set()
+    found = _regular(events, at, stop) or _one_by_one(events, at, stop)
+    if found is None:
+        return None
+    tags, attributes, texts = found
     kind: str | None = None
     content = ""
+    if tags and tags[-1] == BODY:
+        *attributes, said = attributes
+        *texts, content = texts
+        kind = said[1]
+        if len(said) != 2 or said[0] != "type" or kind not in _KINDS:
+            return None
+    if tags.count(PROPERTY) != len(attributes):
+        return None
+    keys = tuple(map(tuple, attributes))
+    rows = _runs.get(keys)
+    if rows is None:
+        rows = _run(keys)
+    return ReceivedMessage(head, _FLAT, (rows, texts, kind, content, data))
+
+
+_Leaves = tuple[Sequence[str], Sequence[list[str]], Sequence[str]]
+
+
+def _regular(events: list[Any], at: int, stop: int) -> _Leaves | None:
+    """Return names, attributes and texts if every leaf has a text; mostly they have, and then all are looked at together."""
+    if at == stop or (stop - at) % 3:
+        return None
+    texts = events[at + 1 : stop : 3]
+    tags, attributes = zip(*events[at:stop:3], strict=True)
+    if tags != tuple(events[at + 2 : stop : 3]) or PROPERTY in texts or BODY in texts:
+        return None
+    "".join(texts)  # TypeError unless all are texts
+    return tags, attributes, texts
+
+
+def _one_by_one(events: list[Any], at: int, stop: int) -> _Leaves | None:
+    tags: list[str] = []
+    attributes: list[list[str]] = []
+    texts: list[str] = []
     while at < stop:
         tag, attrs = events[at]
         text = events[at + 1]
@@ -111,20 +145,25 @@ def _leaves(head: dict[str, Any], events: list[Any], at: int, stop: int, data: b
             at += 3
         else:
             return None
-        if tag == PROPERTY:
-            row = _rows.get(tuple(attrs)) or _row(attrs)
-            rows.append((row, text))
-            names.add(row[0])
-        elif tag == BODY and at == stop and len(attrs) == 2 and attrs[0] == "type" and attrs[1] in _KINDS:
-            kind, content = attrs[1], text
-        else:
-            return None
-    if at != stop or len(names) != len(rows):
-        return None
-    return ReceivedMessage(head, _FLAT, (rows, kind, content, data))
+        tags.append(tag)
+        attributes.append(attrs)
+        texts.append(text)
+    return (tags, attributes, texts) if at == stop else None
 
 
-def _row(attrs: list[str]) -> _Row:
+def _run(keys: tuple[tuple[str, ...], ...]) -> tuple[_Row, ...]:
+    """Judge the attributes of all properties. Raises _OddError for what the judge should look at."""
+    rows = tuple([_rows.get(key) or _row(key) for key in keys])
+    if len({name for name, _ in rows}) != len(rows):
+        raise _OddError
+    if len(rows) <= 64 and all(key in _rows for key in keys):
+        if len(_runs) >= 1024:
+            _runs.clear()
+        _runs[keys] = rows
+    return rows
+
+
+def _row(attrs: tuple[str, ...]) -> _Row:
     """Judge the attributes of a property. Raises _OddError for what the judge should look at."""
     said = dict(zip(attrs[::2], attrs[1::2], strict=True))
     name, wire_type = said.get("name", ""), said.get("type", "")
@@ -134,7 +173,7 @@ def _row(attrs: list[str]) -> _Row:
     if len(name) < 128:
         if len(_rows) >= 4096:
             _rows.clear()
-        _rows[tuple(attrs)] = made
+        _rows[attrs] = made
     return made
 
 
@@ -143,12 +182,12 @@ class _FlatReader:
 
     def properties(self, state: Any) -> Mapping[str, Any]:
         try:
-            return {row[0]: row[1](text) for row, text in state[0]}
+            return {name: read(text) for (name, read), text in zip(state[0], state[1], strict=True)}
         except ValueError:
             return TREES.properties(self._envelope(state))
 
     def body(self, state: Any) -> tuple[str | None, Any]:
-        _, kind, content, _ = state
+        _, _, kind, content, _ = state
         if kind != "bytes":
             return kind, content if kind is not None else None
         try:
@@ -162,7 +201,7 @@ class _FlatReader:
     @staticmethod
     def _envelope(state: Any) -> Any:
         """Return the tree, which says where an error is, and what the canonical form is."""
-        return judge(parse(state[3]), state[3]).wire[1]
+        return judge(parse(state[4]), state[4]).wire[1]
 
 
 _FLAT = _FlatReader()
