@@ -132,6 +132,15 @@ def test_what_cannot_be_carried_is_refused_with_its_place(head: dict[str, Any], 
             wire.encode_parts(head, properties, kind, payload)
 
 
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_an_opening_tag_that_lost_its_end_is_refused(number: int) -> None:
+    names = {f"p{place}": place for place in (1, 2, 3)}
+    for data in (wire.encode_parts({}, names, None, None), wire.encode_parts({}, {}, "map", names)):
+        wire.decode(data)  # the tags are known by now
+        with pytest.raises(WireFormatError):
+            wire.decode(data.replace(b'type="long">%d<' % number, b'type="long"<'))
+
+
 def test_true_is_no_field_id_though_it_equals_1() -> None:
     hot.forget()
     for _ in range(hot.WRITE_AFTER + 2):

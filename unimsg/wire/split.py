@@ -108,7 +108,8 @@ def _rows(text: str, tag: str) -> tuple[_Rows, list[str]] | None:
     if not (text.startswith(opened) and text.endswith(closed)):
         return None
     chunks = text[len(opened) : -len(closed)].split(closed + opened)
-    if len(chunks) > _LEFT:
+    # Two tags for each row: an opening tag that lost its `>` would else pass for one whose text is empty.
+    if len(chunks) > _LEFT or text.count(">") != 2 * len(chunks):
         return None
     key = [tag]
     values: list[str] = []
