@@ -141,6 +141,18 @@ def test_an_opening_tag_that_lost_its_end_is_refused(number: int) -> None:
             wire.decode(data.replace(b'type="long">%d<' % number, b'type="long"<'))
 
 
+def test_a_header_that_lost_its_end_is_refused() -> None:
+    data = wire.encode_parts({"id": "", "type": ""}, {}, None, None)
+    wire.decode(data)  # the names are known by now
+    with pytest.raises(WireFormatError):
+        wire.decode(data.replace(b'type="">', b'type=">'))
+
+
+def test_a_header_may_start_with_the_end_of_a_tag() -> None:
+    for head in ({"id": ">"}, {"id": "", "type": ">"}, {"id": ">", "type": ">"}):
+        assert dict(wire.decode(wire.encode_parts(head, {"a": 1}, "text", "")).head) == head
+
+
 def test_true_is_no_field_id_though_it_equals_1() -> None:
     hot.forget()
     for _ in range(hot.WRITE_AFTER + 2):

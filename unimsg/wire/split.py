@@ -64,6 +64,8 @@ def _head(text: str, end: int) -> dict[str, Any] | None:
     openings = tuple(pieces[:-1:2])
     heading = _headings.get(openings) or _heading(openings)
     joined = "".join(values)
+    if len(pieces) % 2 == 0:  # the quote before the end opens a value
+        return None
     if heading is None or pieces[-1] or not joined.isprintable() or "&" in joined or "<" in joined or "\\" in joined or len(joined) > MAX_TEXT:
         return None
     head = {name: read(value) for (name, read), value in zip(heading, values, strict=True)}
