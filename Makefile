@@ -60,7 +60,7 @@ acceptance: $(STAMP)  ## run the ten programs that fix the API against URL=… (
 
 bench: $(STAMP)  ## measure; prints a table of medians and ratios
 	@$(PY) -m pip install --quiet --group bench
-	$(PY) -m benchmarks $(ARGS)
+	$(PY) -m tests.benchmarks $(ARGS)
 
 fuzz: $(STAMP)  ## a million hostile stanzas
 	$(PY) -m tests.fuzz $(ARGS)

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from benchmarks.report import show
+from tests.benchmarks.report import show
 from unimsg import wire
 from unimsg.wire import flat, generic, hot, split
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-from benchmarks.report import show
+from tests.benchmarks.report import show
 
 PROGRAMS = {"python -c pass": "pass", "import unimsg": "import unimsg", "import asyncio": "import asyncio", "import pydantic": "import pydantic"}
 RUNS = 11

@@ -1,4 +1,4 @@
-"""Run the measurements and print their tables: `python -m benchmarks [NAME ...] [--json FILE]`."""
+"""Run the measurements and print their tables: `python -m tests.benchmarks [NAME ...] [--json FILE]`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks.report import header, show
+from tests.benchmarks.report import header, show
 
 NAMES = ("startup", "codec", "selector", "messaging", "stores")
 
 
 def main() -> int:
     """Measure what is named, or everything; an error in one is told, and the others go on."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all if none")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers too")
     arguments = parser.parse_args()
@@ -27,7 +27,7 @@ def main() -> int:
     failed = False
     for name in arguments.names or NAMES:
         try:
-            result = importlib.import_module(f"benchmarks.{name}").run()
+            result = importlib.import_module(f"tests.benchmarks.{name}").run()
         except Exception as error:  # noqa: BLE001 - whatever one measurement dies of, the others are wanted
             failed = True
             print(f"\n{name}: {type(error).__name__}: {error}", file=sys.stderr)

@@ -7,7 +7,7 @@ import time
 from decimal import Decimal
 from typing import Any
 
-from benchmarks.report import nanoseconds, show
+from tests.benchmarks.report import nanoseconds, show
 from unimsg.destination import Queue
 from unimsg.driver import Route
 from unimsg.message import Message

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import unimsg
-from benchmarks.report import show
+from tests.benchmarks.report import show
 from unimsg import Queue
 
 RUNS = 3

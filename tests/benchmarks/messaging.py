@@ -17,7 +17,7 @@ from decimal import Decimal
 from typing import Any
 
 import unimsg
-from benchmarks.report import show
+from tests.benchmarks.report import show
 from unimsg import Queue
 from unimsg.values import Int
 

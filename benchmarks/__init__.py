@@ -1,5 +1,0 @@
-"""Measurements, for `make bench`: each module has `run() -> dict[str, object]`, and nothing here is asserted by a test.
-
-A dictionary of dictionaries is a table, its inner keys the columns; `python -m benchmarks` prints them all, and
-`python -m benchmarks.selector` one. `docs/benchmarks.md` records the numbers of a day with their method.
-"""
