@@ -127,7 +127,6 @@ class EmbeddedDriver(ABC):
             raise IllegalStateError(f"{self.url}: this driver is open already")
         self._same_process()
         self.loop = asyncio.get_running_loop()
-        self._lost = None
         await self.enter()
         try:
             await self.run(Broker.connect, self.identity, lease=self.lease)
@@ -138,7 +137,7 @@ class EmbeddedDriver(ABC):
             await self.leave()
             raise
         self._on_lost = on_lost
-        self._open = True
+        self._lost, self._open = None, True  # not before: who asks meanwhile must hear that it is lost, not closed
 
     async def close(self) -> None:
         """Disconnect: consumers, live subscriptions and temporary destinations go. Again, and after a loss: nothing."""

@@ -19,6 +19,7 @@ from unimsg.client.options import Backoff, RedeliveryPolicy, SendOptions, check_
 from unimsg.client.requests import Requests
 from unimsg.client.session import Session
 from unimsg.client.stamp import Stamper
+from unimsg.client.waiting import Ending
 from unimsg.destination import Destination, TemporaryQueue, TemporaryTopic
 from unimsg.driver import DestinationInfo, Driver, Identity
 from unimsg.errors import ClosedError, IllegalStateError, InvalidClientIDError
@@ -97,6 +98,8 @@ class Connection:
         self._requests = Requests(self)
         self._temporary: list[Destination[Any]] = []
         self._count = 0
+        self._ending = Ending()
+        self._past = [0, 0, 0]  # stale, dropped and expired, of consumers that are closed
         self._pid = os.getpid()
 
     @property
@@ -184,6 +187,10 @@ class Connection:
         if session in self._sessions:
             self._sessions.remove(session)
 
+    def count(self, consumer: Consumer[Any]) -> None:
+        """Keep the counts of a consumer that is going."""
+        self._past = [past + now for past, now in zip(self._past, (consumer.stale, consumer.dropped, consumer.expired), strict=True)]
+
     def browse(self, queue: Destination[T], *, selector: str | None = None) -> Browser[T]:
         """Make a browser, which yields what a consumer of the queue would get now, and takes nothing."""
         self.link.check()
@@ -266,9 +273,9 @@ class Connection:
             len(consumers),
             sum(producer.unconfirmed for producer in producers),
             sum(consumer.in_hand for consumer in consumers),
-            sum(consumer.stale for consumer in consumers),
-            sum(consumer.dropped for consumer in consumers),
-            sum(consumer.expired for consumer in consumers),
+            self._past[0] + sum(consumer.stale for consumer in consumers),
+            self._past[1] + sum(consumer.dropped for consumer in consumers),
+            self._past[2] + sum(consumer.expired for consumer in consumers),
         )
 
     def _check_process(self) -> None:
@@ -277,11 +284,11 @@ class Connection:
 
     async def _restore(self) -> None:
         """Bring back, on a new connection, what the old one had."""
-        for destination in self._temporary:
+        # Copies, for what is closed meanwhile leaves the lists; what is opened waits until the link is up.
+        for destination in list(self._temporary):
             await self.link.driver.declare(destination)
-        for session in self._sessions:
-            for consumer in list(session.consumers):
-                await consumer.restore()
+        for consumer in [consumer for session in self._sessions for consumer in session.consumers]:
+            await consumer.restore()
 
     # The end.
 
@@ -310,6 +317,9 @@ class Connection:
 
         Failures that nobody has looked at are raised as an ExceptionGroup.
         """
+        await self._ending(lambda: self._close(timeout), "unimsg close connection")
+
+    async def _close(self, timeout: float | None) -> None:
         if self.link.state == "closed":
             self._abort()
             await self.link.close()

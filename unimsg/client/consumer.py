@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
@@ -22,8 +22,9 @@ from unimsg import wire
 from unimsg.client.deadletter import dead_queue, letter
 from unimsg.client.ledger import Ledger
 from unimsg.client.mode import Mode
+from unimsg.client.waiting import Ending, Waiters
 from unimsg.driver import Delivery, Outcome, Receiver, Settlement, Source
-from unimsg.errors import ClosedError, IllegalStateError, MessageFormatError, UnimsgError
+from unimsg.errors import ClosedError, ConnectionLostError, IllegalStateError, MessageFormatError, UnimsgError
 from unimsg.headers import check_seconds
 from unimsg.message import ReceivedMessage
 
@@ -63,9 +64,14 @@ class Consumer(Generic[T]):
         self._new_loop = False
         self._fetching = asyncio.Lock()
         self._stop: asyncio.Future[None] | None = None
+        self._looked = Waiters()
         self._state = "open"
         self._ended = False
-        self._empty: list[asyncio.Future[None]] = []
+        self._leaving = Ending()
+        self._letting_go = Ending()
+        self._empty = Waiters()
+        self._stale = 0
+        self._dropped = 0
         self._receiver: Receiver
         self._ledger: Ledger
         self.expired = 0
@@ -78,16 +84,28 @@ class Consumer(Generic[T]):
         return self
 
     async def _attach(self) -> None:
-        self._receiver = await self._link.driver.receiver(self._source, self._prefetch)
+        generation = self._link.generation
+        receiver = await self._link.driver.receiver(self._source, self._prefetch)
+        if generation != self._link.generation:
+            raise ConnectionLostError("the connection was lost while this consumer was opened")
+        self._receiver = receiver
         self._ledger = Ledger(self._link, self._receiver, LAZY if self._mode is Mode.DUPS_OK else 1)
 
     async def restore(self) -> None:
         """Receive again on a new connection; what was not settled on the old one the broker has given back."""
+        if self._ended:
+            return
+        self._stale += self._ledger.strike()
+        self._dropped += self._receiver.dropped()
+        self._buffer.clear()
+        self._shown.clear()
+        self._drop_hand()
         if self._state != "closed":
-            self._buffer.clear()
-            self._shown.clear()
-            self._drop_hand()
             await self._attach()
+        if self._state == "closed":  # since before the loss, with something in hand, or while it was restored
+            if self._ended:
+                await self._link.quietly(self._receiver.close())
+            await self.end()
 
     def _drop_hand(self) -> None:
         if self._hand:
@@ -114,12 +132,12 @@ class Consumer(Generic[T]):
     @property
     def stale(self) -> int:
         """Return how many settlements came too late: the broker had given the message to somebody else."""
-        return self._ledger.stale
+        return self._stale + self._ledger.stale
 
     @property
     def dropped(self) -> int:
         """Return how many messages the overflow policy has dropped."""
-        return self._receiver.dropped()
+        return self._dropped + self._receiver.dropped()
 
     # Receiving.
 
@@ -141,27 +159,31 @@ class Consumer(Generic[T]):
     async def _next(self, timeout: float | None, looping: bool) -> ReceivedMessage[T] | None:
         if self._mode is Mode.AUTO and self._ledger.pending:
             await self._ledger.flush()
+        if self._session.committing:
+            await self._session.settled()
         deadline: float | None = None
         while True:
             if self._state != "open" or self._link.state == "closed":
                 self._check()
             while self._buffer:
                 delivery = self._buffer.popleft()
+                if self._shown:
+                    self._shown.discard(id(delivery))
                 judged = self._judge(delivery)
                 if isinstance(judged, str):
                     await self._set_aside(delivery, judged)
                     continue
-                if self._shown:
-                    self._shown.discard(id(delivery))
                 self._take(delivery, looping)  # from here to the return there is no await: it is taken, or it is not
                 return judged.delivered(delivery.count, self, delivery, self._body_type)
             if timeout is None:
                 await self._fetch(None)
+            elif timeout == 0:  # until a look finds nothing: what was found may have been set aside
+                await self._fetch(0)
+                if not self._buffer:
+                    return None
             elif deadline is None:
                 deadline = time.monotonic() + check_seconds("timeout", timeout)
                 await self._fetch(timeout)
-                if timeout == 0 and not self._buffer:
-                    return None
             else:
                 left = deadline - time.monotonic()
                 if left <= 0:
@@ -177,13 +199,20 @@ class Consumer(Generic[T]):
         """Get something into the buffer, or return after `timeout` seconds, or when the consumer stops."""
         if self._ledger.pending:
             await self._ledger.flush()
+        if timeout == 0 and self._fetching.locked():
+            if self._stop is None:  # somebody is looking; who has looked and waits has found nothing
+                await self._looked.wait()
+            return
         try:
             async with asyncio.timeout(timeout or None):
                 async with self._fetching:
                     if self._buffer or self._state != "open":
                         return
                     try:
-                        self._buffer.extend(await self._receiver.receive(self._prefetch, 0))
+                        receiver = self._receiver
+                        found = await receiver.receive(self._prefetch, 0)
+                        if receiver is self._receiver:
+                            self._buffer.extend(found)
                         if not self._buffer and timeout != 0:
                             await self._wait()
                     except Exception as error:
@@ -191,16 +220,33 @@ class Consumer(Generic[T]):
                             return
                         if not self._link.is_retryable(error):
                             raise self._link.error_of(error) from error
-                        await self._link.recovered()
+                        if timeout == 0:
+                            return
+                        await self._unless_stopped(self._link.recovered())
+                    finally:
+                        self._looked.wake()
         except TimeoutError:
             return
 
     async def _wait(self) -> None:
-        """Let the driver wait for something, in a task of its own so that closing can interrupt it."""
-        loop = asyncio.get_running_loop()
-        task = loop.create_task(self._receiver.receive(self._prefetch, None), name="unimsg receive")
-        task.add_done_callback(self._arrived)
-        self._stop = loop.create_future()
+        """Let the driver wait for something."""
+        receiver = self._receiver
+
+        def arrived(task: asyncio.Task[list[Delivery]]) -> None:
+            # Whatever became of the one who waited: what the driver has handed over is not lost.
+            if not task.cancelled() and task.exception() is None and receiver is self._receiver:
+                self._buffer.extend(task.result())
+                self._poke()
+
+        task = asyncio.get_running_loop().create_task(receiver.receive(self._prefetch, None), name="unimsg receive")
+        task.add_done_callback(arrived)
+        await self._unless_stopped(task)
+
+    async def _unless_stopped(self, awaitable: Awaitable[object]) -> None:
+        """Wait for something, in a task of its own so that closing, or a message from elsewhere, can interrupt it."""
+        task = asyncio.ensure_future(awaitable)
+        self._stop = asyncio.get_running_loop().create_future()
+        self._looked.wake()
         try:
             await asyncio.wait((task, self._stop), return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -211,10 +257,10 @@ class Consumer(Generic[T]):
         if not task.cancelled():
             task.result()
 
-    def _arrived(self, task: asyncio.Task[list[Delivery]]) -> None:
-        # Whatever became of the one who waited: what the driver has handed over is not lost.
-        if not task.cancelled() and task.exception() is None:
-            self._buffer.extend(task.result())
+    def _poke(self) -> None:
+        """Let whoever waits look again: at the buffer, and at our state."""
+        if self._stop is not None and not self._stop.done():
+            self._stop.set_result(None)
 
     def _judge(self, delivery: Delivery) -> ReceivedMessage[Any] | str:
         """Return the message, or why it is not for the application: `expired`, `unselected`, or the reason of a dead letter."""
@@ -239,10 +285,12 @@ class Consumer(Generic[T]):
             self.expired += why == "expired"
             self._ledger.add(Settlement(delivery.token))
             return
+        receiver = self._receiver
         try:
             await self._bury(delivery, why)
         except BaseException:
-            self._buffer.appendleft(delivery)
+            if receiver is self._receiver and not self._ended:
+                self._buffer.appendleft(delivery)
             raise
 
     def _take(self, delivery: Delivery, looping: bool) -> None:
@@ -322,16 +370,20 @@ class Consumer(Generic[T]):
         self._ledger.add(settlement)
         self._emptied()
         await self._ledger.flush()
+        await self.end_if_closed()
 
     async def _dead(self, delivery: Delivery, reason: str) -> None:
         if self._hand.pop(id(delivery), None) is None:
             return
+        receiver = self._receiver
         try:
             await self._bury(delivery, reason)
         except BaseException:
-            self._hand[id(delivery)] = delivery
+            if receiver is self._receiver and not self._ended:
+                self._hand[id(delivery)] = delivery
             raise
         self._emptied()
+        await self.end_if_closed()
 
     async def _bury(self, delivery: Delivery, reason: str) -> None:
         """Send the dead letter and settle the message, together, so that nothing falls between."""
@@ -360,28 +412,32 @@ class Consumer(Generic[T]):
         """Wait for what was written to be settled."""
         await self._ledger.flush()
 
-    def hand(self) -> tuple[Receiver, list[Settlement]]:
+    def hand(self) -> list[Delivery]:
         """Return what a commit has to settle."""
-        return self._receiver, [Settlement(delivery.token) for delivery in self._hand.values()]
+        return list(self._hand.values())
 
-    def forget_hand(self) -> None:
-        """Take everything in hand as settled: a commit did it."""
-        self._hand.clear()
+    def settling(self, deliveries: Iterable[Delivery]) -> tuple[Receiver, list[Settlement]]:
+        """Return what a driver needs to settle them in a commit."""
+        return self._receiver, [Settlement(delivery.token) for delivery in deliveries]
+
+    def forget(self, deliveries: Iterable[Delivery]) -> None:
+        """Take them as settled: a commit did it."""
+        for delivery in deliveries:
+            self._hand.pop(id(delivery), None)
         self._emptied()
 
-    async def recover(self, to_broker: bool = False) -> None:
-        """Put everything in hand back, in order and counted: at the front of the buffer, or, closed, to the broker."""
-        deliveries = list(self._hand.values())
-        self._hand.clear()
+    def recover(self, deliveries: Iterable[Delivery], to_broker: bool = False) -> None:
+        """Put them back, in order and counted: at the front of the buffer, or, closed, to the broker with the next flush."""
+        ours = [delivery for delivery in deliveries if self._hand.pop(id(delivery), None) is not None]
         self._looped = None
         if to_broker or self._state == "closed":
-            for delivery in deliveries:
+            for delivery in ours:
                 self._ledger.add(Settlement(delivery.token, Outcome.RELEASE))
-            await self._ledger.flush()
         else:
-            again = [delivery._replace(count=delivery.count + 1) for delivery in deliveries]
+            again = [delivery._replace(count=delivery.count + 1) for delivery in ours]
             self._shown.update(map(id, again))
             self._buffer.extendleft(reversed(again))
+            self._poke()
         self._emptied()
 
     # The end.
@@ -403,10 +459,9 @@ class Consumer(Generic[T]):
         """Hand out nothing more; what nobody has seen goes back; what is in hand may still be settled."""
         if self._state == "open":
             self._state = "draining"
-            if self._stop is not None and not self._stop.done():
-                self._stop.set_result(None)
-            async with self._fetching:  # whoever was fetching has come back, with what came
-                await self._give_back(self._buffer)
+        self._poke()
+        async with self._fetching:  # whoever was fetching has come back, with what came
+            await self._give_back(self._buffer)
 
     async def _give_back(self, deliveries: Iterable[Delivery]) -> None:
         # What was recovered here and not shown again has been delivered all the same: it goes back as released.
@@ -420,22 +475,21 @@ class Consumer(Generic[T]):
     async def emptied(self) -> None:
         """Wait until nothing is in hand."""
         while self._hand:
-            waiter = asyncio.get_running_loop().create_future()
-            self._empty.append(waiter)
-            await waiter
+            await self._empty.wait()
 
     def _emptied(self) -> None:
-        if not self._hand and self._empty:
-            empty, self._empty = self._empty, []
-            for waiter in empty:
-                if not waiter.done():
-                    waiter.set_result(None)
+        if not self._hand:
+            self._empty.wake()
 
     async def close(self) -> None:
         """Stop receiving; in a session, what is in hand stays the session's (JMS 3.1 §8.6); else it goes back."""
         await self._leave(failed=False)
 
     async def _leave(self, failed: bool) -> None:
+        """Close; cancelled, that goes on."""
+        await self._leaving(lambda: self._close(failed), "unimsg close consumer")
+
+    async def _close(self, failed: bool) -> None:
         if self._state == "closed":
             return
         looped = self._looped
@@ -451,24 +505,31 @@ class Consumer(Generic[T]):
                 await self._ledger.flush()
         finally:
             self._state = "closed"
-            if self._stop is not None and not self._stop.done():
-                self._stop.set_result(None)
+            self._poke()
             if self._private:
-                await self._session.close()
+                await self.end()
+                self._session.retire()
             elif not self._hand:
                 await self.end()
 
     async def end(self) -> None:
         """Let go of the receiver; what is in hand goes back to the broker (the session calls this)."""
         self._state = "closed"
-        if self._ended:
-            return
+        self._poke()
+        await self._letting_go(self._end, "unimsg detach")
+
+    async def end_if_closed(self) -> None:
+        """Let go of the receiver if this was closed while something was in hand, and nothing is any more."""
+        if self._state == "closed" and not self._hand:
+            await self.end()
+
+    async def _end(self) -> None:
         self._ended = True
-        self._session.gone(self)
         self._hand.clear()
         self._emptied()
-        if self._link.state == "up":
+        if self._ledger.current:
             await self._link.quietly(self._receiver.close())
+        self._session.gone(self)
 
     async def __aenter__(self) -> Self:
         return self

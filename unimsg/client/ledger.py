@@ -11,6 +11,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from unimsg.client.waiting import Waiters
 from unimsg.driver import Receiver, Settlement
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Ledger:
         self._generation = link.generation
         self._busy = False
         self._scheduled = False
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters = Waiters()
         self._task: asyncio.Task[None] | None = None
         self.pending: list[Settlement] = []
         self.stale = 0
@@ -41,8 +42,23 @@ class Ledger:
         """Write a settlement; it travels when the event loop gets its turn, or when somebody flushes before."""
         self.pending.append(settlement)
         if not self._scheduled and len(self.pending) >= self._lazy:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._start)
+
+    @property
+    def current(self) -> bool:
+        """Tell whether the receiver is of the connection that there is."""
+        return self._generation == self._link.generation and self._link.state != "closed"
+
+    def strike(self) -> int:
+        """Give up what has not travelled, for the connection is gone; return how many settlements were stale in all."""
+        self.stale += len(self.pending)
+        self.pending.clear()
+        return self.stale
 
     def _start(self) -> None:
         self._scheduled = False
@@ -61,19 +77,19 @@ class Ledger:
         """Return when everything that was written so far is settled."""
         while self.pending or self._busy:
             if self._busy:
-                waiter = asyncio.get_running_loop().create_future()
-                self._waiters.append(waiter)
-                await waiter
+                await self._waiters.wait()
                 continue
             batch, self.pending = self.pending, []
             self._busy = True
             try:
-                if self._generation == self._link.generation and self._link.state == "up":
+                # Not only while the link is up: before that, some consumers are restored and deliver already.
+                if self.current:
                     self.stale += len(await self._receiver.settle(batch))
                 else:
                     self.stale += len(batch)
             except asyncio.CancelledError:
                 self.pending[:0] = batch
+                self._schedule()  # nobody may come by for long, and the broker holds the message meanwhile
                 raise
             except Exception as error:
                 self.stale += len(batch)
@@ -81,7 +97,4 @@ class Ledger:
                     raise self._link.error_of(error) from error
             finally:
                 self._busy = False
-                waiters, self._waiters = self._waiters, []
-                for waiter in waiters:
-                    if not waiter.done():
-                        waiter.set_result(None)
+                self._waiters.wake()

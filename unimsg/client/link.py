@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from unimsg.client.options import Backoff
+from unimsg.client.waiting import Ending, Waiters
 from unimsg.driver import Driver
 from unimsg.errors import ClosedError, ConnectionFailedError, ConnectionLostError, UnimsgError
 
@@ -41,7 +42,9 @@ class Link:
         self._backoff = backoff
         self._restore = restore
         self._final: BaseException | None = None
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters = Waiters()
+        self._ending = Ending()
+        self._lost_anew: BaseException | None = None
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -79,9 +82,13 @@ class Link:
         delay, start = backoff.first, time.monotonic()
         while True:
             try:
+                self._lost_anew = None
                 await self.driver.open(self._lost_again)
                 await self._restore()
+                if self._lost_anew is not None:
+                    raise ConnectionLostError(f"{self._name}: lost again: {self._lost_anew}") from self._lost_anew
             except Exception as error:  # noqa: BLE001  (the driver's own errors are of any class)
+                await self.quietly(self.driver.close())  # what was restored must not go on without us
                 if not self.is_retryable(error):
                     self._end(self.error_of(error))
                     return
@@ -96,23 +103,21 @@ class Link:
         self._turn("up")
         self.reconnects += 1
         log.info("%s: connected again", self._name)
-        self._wake()
+        self._waiters.wake()
 
     def _lost_again(self, error: BaseException) -> None:
-        # While consumers are being restored the attempt itself fails and is repeated; afterwards it is a new loss.
-        self._lost(error)
+        if self.state == "down":
+            # While consumers are being restored: the attempt has failed and is repeated. What it has restored is dead.
+            self._lost_anew = error
+            self.generation += 1
+        else:
+            self._lost(error)
 
     def _end(self, error: BaseException) -> None:
         self._final = error
         self._turn("closed")
         log.error("%s: connection given up: %s", self._name, error)
-        self._wake()
-
-    def _wake(self) -> None:
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        self._waiters.wake()
 
     def check(self) -> None:
         """Raise ClosedError, or what ended the connection, unless it is up or coming back."""
@@ -125,9 +130,7 @@ class Link:
         """Wait until there is a connection. Raises ClosedError or ConnectionFailedError if there will be none."""
         while self.state != "up":
             self.check()
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
-            await waiter
+            await self._waiters.wait()
 
     async def recovered(self) -> None:
         """Wait, after a retryable error, until a new try makes sense."""
@@ -176,12 +179,13 @@ class Link:
 
     async def close(self) -> None:
         """Disconnect for good."""
-        if self.state == "closed" and self._final is None:
-            return
         self._final = None
         self._turn("closed")
-        if self._task is not None and self._task is not asyncio.current_task():
+        self._waiters.wake()
+        await self._ending(self._close, "unimsg disconnect")
+
+    async def _close(self) -> None:
+        if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        self._wake()
         await self.quietly(self.driver.close())

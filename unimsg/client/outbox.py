@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from unimsg.client.receipt import Receipt
+from unimsg.client.waiting import Waiters
 from unimsg.errors import ClosedError, PartialSendError
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ class Outbox:
         self._bytes = 0
         self._task: asyncio.Task[None] | None = None
         self._busy = False
-        self._room: list[asyncio.Future[None]] = []
-        self._idle: list[asyncio.Future[None]] = []
+        self._room = Waiters()
+        self._idle = Waiters()
         self._failed: list[Receipt[Any]] = []
         self._closed = False
         self.tight = False
@@ -67,9 +68,7 @@ class Outbox:
         """Wait until there is room for one more."""
         while self.tight and not self._closed:
             self._link.check()
-            waiter = asyncio.get_running_loop().create_future()
-            self._room.append(waiter)
-            await waiter
+            await self._room.wait()
         if self._closed:
             raise ClosedError("this producer is closed")
 
@@ -80,8 +79,21 @@ class Outbox:
         if len(self._waiting) + self._in_flight >= MAX_MESSAGES or self._bytes >= MAX_BYTES:
             self.tight = True
         if not self._busy:
-            self._busy = True
-            self._task = asyncio.get_running_loop().create_task(self._run(), name="unimsg outbox")
+            self._start()
+
+    def _start(self) -> None:
+        self._busy = True
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="unimsg outbox")
+        self._task.add_done_callback(self._ran)
+
+    def _ran(self, task: asyncio.Task[None]) -> None:
+        # Cancelled it was by a loop that ends its tasks, maybe before its first step; who flushes must not wait for ever.
+        if task is self._task and task.cancelled():
+            self._busy = False
+            if self._waiting:
+                self._start()
+            else:
+                self._wake()
 
     async def send(self, receipt: Receipt[Any]) -> None:
         """Send one and wait for its confirmation; alone, it needs no task."""
@@ -106,8 +118,7 @@ class Outbox:
             self._busy = False
             self._wake()
             if self._waiting:
-                self._busy = True
-                self._task = asyncio.get_running_loop().create_task(self._run(), name="unimsg outbox")
+                self._start()
         await receipt
 
     async def _run(self) -> None:
@@ -178,26 +189,18 @@ class Outbox:
 
     def _wake_room(self) -> None:
         self.tight = self._closed or len(self._waiting) + self._in_flight >= MAX_MESSAGES or self._bytes >= MAX_BYTES
-        if self._room and not self.tight:
-            room, self._room = self._room, []
-            for waiter in room:
-                if not waiter.done():
-                    waiter.set_result(None)
+        if not self.tight:
+            self._room.wake()
 
     def _wake(self) -> None:
         self._wake_room()
-        if not self._waiting and self._idle:
-            idle, self._idle = self._idle, []
-            for waiter in idle:
-                if not waiter.done():
-                    waiter.set_result(None)
+        if not self._waiting:
+            self._idle.wake()
 
     async def flush(self) -> None:
         """Wait until nothing is unconfirmed; raise the failures that nobody has looked at, as an ExceptionGroup."""
         while self._waiting or self._in_flight or self._busy:
-            waiter = asyncio.get_running_loop().create_future()
-            self._idle.append(waiter)
-            await waiter
+            await self._idle.wait()
         failed, self._failed = self._failed, []
         errors = [error for receipt in failed if not receipt.seen and isinstance(error := receipt.error(), Exception)]
         if errors:
@@ -206,9 +209,7 @@ class Outbox:
     async def close(self) -> None:
         """Take nothing more, send what there is, and let go of the sender. Raises as `flush` does."""
         self._closed = self.tight = True
-        for waiter in self._room:
-            if not waiter.done():
-                waiter.set_result(None)
+        self._room.wake()
         try:
             await self.flush()
         finally:
@@ -223,8 +224,6 @@ class Outbox:
             receipt = self._waiting.popleft()
             self._bytes -= receipt.size
             self._fail(receipt, error)
-        for waiter in self._room:
-            if not waiter.done():
-                waiter.set_result(None)
+        self._room.wake()
         if not self._busy:
             self._wake()

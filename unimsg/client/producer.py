@@ -9,6 +9,7 @@ from unimsg.client.options import OPTIONS, SendOptions
 from unimsg.client.outbox import Outbox
 from unimsg.client.receipt import Receipt
 from unimsg.client.stamp import Stamped, target_of
+from unimsg.client.waiting import Ending
 from unimsg.destination import Destination
 from unimsg.errors import ClosedError, InvalidDestinationError, UnsupportedError
 from unimsg.message import Message
@@ -41,6 +42,7 @@ class Producer(Generic[T]):
         self._defaults = defaults
         self._outbox = Outbox(session.link, destination)
         self._closed = False
+        self._ending = Ending()
 
     @property
     def destination(self) -> Destination[T] | None:
@@ -60,6 +62,7 @@ class Producer(Generic[T]):
         """
         stamped = self._stamped(body, options)
         if self._transacted:
+            await self._session.settled()
             self._session.hold(stamped.frame)
             return stamped.message()
         receipt: Receipt[T] = Receipt(stamped)
@@ -75,6 +78,7 @@ class Producer(Generic[T]):
         """
         stamped = self._stamped(body, options)
         if self._transacted:
+            await self._session.settled()
             self._session.hold(stamped.frame)
             return Receipt(stamped, done=True)
         if self._outbox.tight:
@@ -105,13 +109,15 @@ class Producer(Generic[T]):
         await self._outbox.flush()
 
     async def close(self) -> None:
-        """Send what was submitted, and close. Raises as `flush` does."""
-        if not self._closed:
-            self._closed = True
-            try:
-                await self._outbox.close()
-            finally:
-                self._session.gone(self)
+        """Send what was submitted, and close; cancelled, that goes on. Raises as `flush` does."""
+        self._closed = True
+        await self._ending(self._close, "unimsg close producer")
+
+    async def _close(self) -> None:
+        try:
+            await self._outbox.close()
+        finally:
+            self._session.gone(self)
 
     async def open(self) -> Self:
         """Get ready to send (the client calls this)."""

@@ -40,9 +40,9 @@ class Requests:
             if self._producer is None:
                 self._producer = await self._connection.producer()
             if listening and self._inbox is None:
-                inbox = await self._connection.temporary_queue()
-                self._consumer = await self._connection.consumer(inbox)
-                self._inbox = inbox
+                self._inbox = await self._connection.temporary_queue()
+            if listening and self._inbox is not None and (self._task is None or self._task.done()):
+                self._consumer = await self._connection.consumer(self._inbox)
                 self._task = asyncio.get_running_loop().create_task(self._listen(self._consumer), name="unimsg replies")
         return self._producer
 
@@ -71,7 +71,7 @@ class Requests:
         if "reply_to" in options:
             raise ValueError("request() brings its own reply_to; to have the answer sent elsewhere, send() with reply_to=")
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(timeout) as limit:
                 producer = await self._ready(listening=True)
                 stamped = self._connection.stamper(target_of(destination), body, {**options, "reply_to": self._inbox})
                 receipt: Receipt[Any] = Receipt(stamped)
@@ -88,7 +88,11 @@ class Requests:
                 finally:
                     if self._waiting.get(key) is answer:
                         del self._waiting[key]
+                    if answer.done() and not answer.cancelled():
+                        answer.exception()  # the listener has ended, but sending failed first: that is the one to see
         except TimeoutError:
+            if timeout is None or not limit.expired():
+                raise
             raise TimeoutError(f"no answer from {destination} within {timeout:g} s") from None
 
     async def reply(self, request: Message[Any], body: Any, options: Any) -> Message[Any]:

@@ -19,6 +19,7 @@ from unimsg.client.opening import Opening
 from unimsg.client.options import RedeliveryPolicy, SendOptions, check_policy
 from unimsg.client.producer import Producer
 from unimsg.client.source import source_of
+from unimsg.client.waiting import Ending
 from unimsg.destination import Destination
 from unimsg.driver import Frame
 from unimsg.errors import ClosedError, IllegalStateError, TransactionRolledBackError, UnimsgError
@@ -48,6 +49,7 @@ class Session:
         self._producers: list[Producer[Any]] = []
         self._broken = False
         self._closed = False
+        self._ending = Ending()
         self._commit: asyncio.Task[None] | None = None
 
     @property
@@ -132,6 +134,8 @@ class Session:
         children: list[Any] = self._producers if isinstance(child, Producer) else self._consumers
         if child in children:
             children.remove(child)
+            if not isinstance(child, Producer):
+                self._connection.count(child)
 
     # What it does.
 
@@ -152,14 +156,14 @@ class Session:
             consumer.settle_hand()
         for consumer in list(self._consumers):
             await consumer.flush()
+        await self._end_closed()
 
     async def recover(self) -> None:
         """Deliver again, in order and marked redelivered, what was delivered and not acknowledged (§6.2.11)."""
         self._check()
         if self.mode is Mode.TRANSACTED:
             raise IllegalStateError("recover is not for transacted sessions: roll back")
-        for consumer in list(self._consumers):
-            await consumer.recover()
+        await self._recover(to_broker=False)
 
     async def commit(self) -> None:
         """Settle all that was received and send all that was sent, together.
@@ -173,37 +177,49 @@ class Session:
         await self._finish_commit(look=True)
 
     async def _finish_commit(self, look: bool = False) -> None:
-        task = self._commit
-        if task is None:
-            return
-        if look:
-            await asyncio.shield(task)
-        else:
-            await asyncio.wait((task,))
-            if not task.cancelled():
-                task.exception()  # it belongs to whoever was cancelled while waiting for it
-        self._commit = None
+        while (task := self._commit) is not None:
+            if look:
+                await asyncio.shield(task)
+            else:
+                await asyncio.wait((task,))
+                if not task.cancelled():
+                    task.exception()  # it belongs to whoever was cancelled while waiting for it
+            if self._commit is task:
+                self._commit = None
+
+    @property
+    def committing(self) -> bool:
+        """Tell whether there may be a commit under way."""
+        return self._commit is not None
+
+    async def settled(self) -> None:
+        """Wait until no commit is under way: what is received and sent from now on is of the next transaction."""
+        await self._finish_commit()
 
     async def _do_commit(self) -> None:
         if self._broken:
             await self._undo(to_broker=False)
             raise TransactionRolledBackError("the connection was lost in the middle of the transaction; its messages will be delivered again")
-        holding = [consumer for consumer in self._consumers if consumer.in_hand]
+        # Noted once: other tasks may receive and send while this is under way.
+        holding = [(consumer, consumer.hand()) for consumer in self._consumers if consumer.in_hand]
         if not self._sends and not holding:
             return
         await self.link.up()
+        sends, self._sends = self._sends, []
         try:
-            await self.link.driver.commit(self._sends, [consumer.hand() for consumer in holding])
+            await self.link.driver.commit(sends, [consumer.settling(deliveries) for consumer, deliveries in holding])
         except Exception as error:
             ours = self.link.error_of(error)
             # To the broker, not to our own buffers: which of the deliveries are still ours only the broker knows.
-            await self._undo(to_broker=True)
+            self._broken = False
+            for consumer, deliveries in holding:
+                consumer.recover(deliveries, to_broker=True)
+            await self._flush()
             if ours is error:
                 raise
             raise ours from error
-        self._sends.clear()
-        for consumer in holding:
-            consumer.forget_hand()
+        for consumer, deliveries in holding:
+            consumer.forget(deliveries)
         await self._end_closed()
 
     async def rollback(self) -> None:
@@ -215,15 +231,23 @@ class Session:
     async def _undo(self, to_broker: bool) -> None:
         self._sends.clear()
         self._broken = False
+        await self._recover(to_broker)
+
+    async def _recover(self, to_broker: bool) -> None:
+        # All at once, then the broker: a cancellation finds either nothing undone or everything.
+        for consumer in self._consumers:
+            consumer.recover(consumer.hand(), to_broker)
+        await self._flush()
+
+    async def _flush(self) -> None:
         for consumer in list(self._consumers):
-            await consumer.recover(to_broker)
+            await consumer.flush()
         await self._end_closed()
 
     async def _end_closed(self) -> None:
         """Let go of consumers that were closed while something of theirs was in hand."""
         for consumer in list(self._consumers):
-            if consumer.closed and not consumer.in_hand:
-                await consumer.end()
+            await consumer.end_if_closed()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Self]:
@@ -231,8 +255,11 @@ class Session:
         self._transacted("transaction")
         try:
             yield self
-        except BaseException:
-            await self.rollback()
+        except BaseException as error:
+            try:
+                await self.rollback()
+            except UnimsgError as failed:  # the application's own error, or its cancellation, is the one to see
+                error.add_note(f"besides, {failed}")
             raise
         await self.commit()
 
@@ -264,10 +291,16 @@ class Session:
         return self._producers
 
     async def close(self) -> None:
-        """Roll back what is open, give back what is in hand, send what was submitted, and close all that it made."""
-        if self._closed:
-            return
+        """Roll back what is open, give back what is in hand, send what was submitted, and close all that it made; cancelled, that goes on."""
         self._closed = True
+        await self._ending(self._close, "unimsg close session")
+
+    def retire(self) -> None:
+        """End with the one consumer that this was made for: it has closed itself."""
+        self._closed = True
+        self._connection.ended(self)
+
+    async def _close(self) -> None:
         await self._finish_commit()
         self._sends.clear()
         failures: list[Exception] = []
