@@ -81,6 +81,25 @@ async def test_drain_ends_a_loop_after_the_message_in_hand(url: str) -> None:
     assert len(done) >= 1
 
 
+async def test_a_handler_may_ask_while_it_is_drained(url: str) -> None:
+    async with unimsg.connect(url) as server, server.consumer(Queue("ask")) as asked:
+        connection = await unimsg.connect(url)
+        async with connection.producer(QUEUE) as producer:
+            await producer.send("work")
+        consumer = await connection.consumer(QUEUE, mode="individual")
+        message = await consumer.receive()
+        first = asyncio.create_task(connection.request(Queue("ask"), 1))  # opens the queue of the answers
+        await server.reply(await asked.receive(), "one")
+        assert (await first).body == "one"
+        draining = asyncio.create_task(connection.drain(timeout=20))
+        await asyncio.sleep(0)
+        asking = asyncio.create_task(connection.request(Queue("ask"), 2))
+        await server.reply(await asked.receive(), "two")
+        assert (await asking).body == "two"
+        await message.acknowledge()
+        assert await draining is True
+
+
 async def test_drain_gives_up_after_its_time_out(url: str) -> None:
     connection = await unimsg.connect(url)
     async with connection.producer(QUEUE) as producer:

@@ -299,7 +299,8 @@ class Connection:
         was in hand then goes back to the broker.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        consumers = [consumer for session in self._sessions for consumer in session.consumers]
+        # Answers go on arriving: a handler that is not done yet may be waiting for one.
+        consumers = [consumer for session in self._sessions for consumer in session.consumers if not self._requests.listens(consumer)]
         done = True
         try:
             async with asyncio.timeout(timeout):

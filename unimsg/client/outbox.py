@@ -185,6 +185,8 @@ class Outbox:
         if receipt.done():
             return
         receipt.settle(error)
+        if len(self._failed) >= MAX_MESSAGES:  # those that were looked at need no keeping
+            self._failed = [failed for failed in self._failed if not failed.seen]
         self._failed.append(receipt)
 
     def _wake_room(self) -> None:

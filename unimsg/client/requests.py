@@ -35,6 +35,10 @@ class Requests:
         self._consumer: Consumer[Any] | None = None
         self._task: asyncio.Task[None] | None = None
 
+    def listens(self, consumer: Consumer[Any]) -> bool:
+        """Tell whether this is the consumer of the answers."""
+        return consumer is self._consumer
+
     async def _ready(self, listening: bool) -> Producer[Any]:
         async with self._opening:
             if self._producer is None:
