@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from unimsg.client.browser import Browser
     from unimsg.client.connection import Connection, Health, connect
     from unimsg.client.consumer import Consumer
-    from unimsg.client.options import Backoff, RedeliveryPolicy, SendOptions
+    from unimsg.client.options import Backoff, ConsumerOptions, RedeliveryPolicy, SendOptions
     from unimsg.client.producer import Producer
     from unimsg.client.receipt import Receipt
     from unimsg.client.session import Session
@@ -54,7 +54,7 @@ _HOMES = {
     "unimsg.client.browser": "Browser",
     "unimsg.client.connection": "Connection Health connect",
     "unimsg.client.consumer": "Consumer",
-    "unimsg.client.options": "Backoff RedeliveryPolicy SendOptions",
+    "unimsg.client.options": "Backoff ConsumerOptions RedeliveryPolicy SendOptions",
     "unimsg.client.producer": "Producer",
     "unimsg.client.receipt": "Receipt",
     "unimsg.client.session": "Session",
@@ -100,6 +100,7 @@ __all__ = [
     "ConnectionFailedError",
     "ConnectionLostError",
     "Consumer",
+    "ConsumerOptions",
     "DeliveryMode",
     "Destination",
     "Feature",

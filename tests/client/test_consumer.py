@@ -236,6 +236,12 @@ async def test_bad_arguments_are_value_errors(memory_url: str, arguments: dict[s
             await connection.consumer(Queue("q"), mode="transacted")
 
 
+async def test_an_unknown_option_is_a_type_error_that_lists_the_others(memory_url: str) -> None:
+    async with unimsg.connect(memory_url) as connection:
+        with pytest.raises(TypeError, match=r"selektor.*selector"):
+            await connection.consumer(QUEUE, selektor="a = 1")  # type: ignore[call-arg]
+
+
 async def test_a_lazy_live_subscriber_that_drops_counts_what_it_dropped(connection: Connection) -> None:
     topic = Topic("ticks")
     async with connection.consumer(topic, overflow="drop", backlog=10, prefetch=1) as slow, connection.producer(topic) as producer:

@@ -20,6 +20,7 @@ PUBLIC = [
     "ConnectionFailedError",
     "ConnectionLostError",
     "Consumer",
+    "ConsumerOptions",
     "DeliveryMode",
     "Destination",
     "Feature",

@@ -14,8 +14,8 @@ from unimsg.capabilities import Capabilities
 from unimsg.client.browser import Browser
 from unimsg.client.link import Link
 from unimsg.client.mode import Mode, mode_of
-from unimsg.client.opening import Opening
-from unimsg.client.options import Backoff, RedeliveryPolicy, SendOptions, check_policy
+from unimsg.client.opening import Opening, leave
+from unimsg.client.options import Backoff, ConsumerOptions, RedeliveryPolicy, SendOptions, check_policy
 from unimsg.client.requests import Requests
 from unimsg.client.session import Session
 from unimsg.client.stamp import Stamper
@@ -117,37 +117,13 @@ class Connection:
         """Make a producer, bound to a destination or, without one, free to send `to=` any; `defaults` are for its sends."""
         return Opening(lambda: self._plain.make_producer(destination, defaults))
 
-    def consumer(
-        self,
-        source: Destination[T],
-        *,
-        mode: str = "auto",
-        selector: str | None = None,
-        subscription: str | None = None,
-        durable: bool = False,
-        shared: bool = False,
-        no_local: bool = False,
-        prefetch: int = 100,
-        redelivery: RedeliveryPolicy | None = None,
-        overflow: str = "block",
-        backlog: int = 100_000,
-    ) -> Opening[Consumer[T]]:
+    def consumer(self, source: Destination[T], *, mode: str = "auto", **options: Unpack[ConsumerOptions]) -> Opening[Consumer[T]]:
         """Make a consumer of a queue, a topic, a pattern or a subscription; once entered, what is sent is received.
 
-        `mode` is auto, client, dups_ok or individual. `selector` is a JMS selector. `subscription` names a durable or
-        shared one (JMS 3.1 §8.3). `prefetch` messages are read ahead. A live subscription that is `backlog` messages
-        behind lets publishers wait (`overflow="block"`), drops its oldest ("drop") or fails ("fail").
+        `mode` is auto, client, dups_ok or individual; the options are `selector=`, `subscription=`, `durable=`, `shared=`, `no_local=`,
+        `prefetch=`, `redelivery=`, `overflow=` and `backlog=` (see `ConsumerOptions`).
         Raises InvalidSelectorError, InvalidDestinationError, IllegalStateError, UnsupportedError, ValueError.
         """
-        said = {
-            "selector": selector,
-            "subscription": subscription,
-            "durable": durable,
-            "shared": shared,
-            "no_local": no_local,
-            "overflow": overflow,
-            "backlog": backlog,
-        }
 
         async def make() -> Consumer[T]:
             chosen = mode_of(mode)
@@ -155,7 +131,7 @@ class Connection:
                 raise IllegalStateError('a transaction belongs to a session: connection.session("transacted"), and its consumer()')
             session = self._session(chosen)
             try:
-                return await session.make_consumer(source, said, prefetch, redelivery, private=True)
+                return await session.make_consumer(source, options, private=True)
             except BaseException:
                 self.ended(session)
                 raise
@@ -351,12 +327,7 @@ class Connection:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        try:
-            await self.close()
-        except ExceptionGroup as failed:
-            if error is None:
-                raise
-            error.add_note(f"besides, {failed}")
+        await leave(self.close(), error)
 
     def __repr__(self) -> str:
         return f"<Connection {self._url} {self.link.state}>"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["Opening"]
+__all__ = ["Opening", "leave"]
 
 
 class Entered(Protocol):
@@ -19,6 +19,16 @@ class Entered(Protocol):
 
 
 R = TypeVar("R", bound=Entered)
+
+
+async def leave(closing: Awaitable[None], error: BaseException | None) -> None:
+    """Close something that `async with` is left of: failures nobody looked at are raised, but not in place of the application's own error."""
+    try:
+        await closing
+    except ExceptionGroup as failed:
+        if error is None:
+            raise
+        error.add_note(f"besides, {failed}")
 
 
 class Opening(Generic[R]):

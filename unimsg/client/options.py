@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypedDict
 from unimsg.destination import Destination, Queue
 from unimsg.headers import DeliveryMode
 
-__all__ = ["OPTIONS", "Backoff", "RedeliveryPolicy", "SendOptions", "check_policy"]
+__all__ = ["OPTIONS", "Backoff", "ConsumerOptions", "RedeliveryPolicy", "SendOptions", "check_policy", "consumer_options"]
 
 
 class SendOptions(TypedDict, total=False):
@@ -43,6 +43,42 @@ class SendOptions(TypedDict, total=False):
 
 
 OPTIONS = frozenset(SendOptions.__annotations__)
+
+
+class ConsumerOptions(TypedDict, total=False):
+    """The keyword arguments of `consumer`, on a connection and on a session."""
+
+    selector: str | None
+    """A JMS selector: only messages for which it is true."""
+    subscription: str | None
+    """The name of a durable or shared subscription (JMS 3.1 §8.3)."""
+    durable: bool
+    """The subscription collects while nobody listens, until `unsubscribe`."""
+    shared: bool
+    """Several consumers share the subscription: each message goes to one of them."""
+    no_local: bool
+    """Do not hear what this connection publishes."""
+    prefetch: int
+    """Messages read ahead, 1 to 65535; default 100."""
+    redelivery: RedeliveryPolicy | None
+    """How often a message is tried, and where it goes in the end; default: the connection's."""
+    overflow: str
+    """What becomes of a live subscription that is `backlog` messages behind: block (default), drop or fail."""
+    backlog: int
+    """Messages, default 100,000."""
+
+
+CONSUMER_DEFAULTS = ConsumerOptions(
+    selector=None, subscription=None, durable=False, shared=False, no_local=False, prefetch=100, redelivery=None, overflow="block", backlog=100_000
+)
+
+
+def consumer_options(given: ConsumerOptions) -> ConsumerOptions:
+    """Return all options of a consumer, given and default. Raises TypeError for one that there is not."""
+    if not given.keys() <= CONSUMER_DEFAULTS.keys():
+        unknown = ", ".join(sorted(given.keys() - CONSUMER_DEFAULTS.keys()))
+        raise TypeError(f"a consumer has no option {unknown}; there are: {', '.join(CONSUMER_DEFAULTS)}")
+    return {**CONSUMER_DEFAULTS, **given}
 
 
 class RedeliveryPolicy(NamedTuple):

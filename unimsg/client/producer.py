@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack
 
 from unimsg.client.mode import Mode
+from unimsg.client.opening import leave
 from unimsg.client.options import OPTIONS, SendOptions
 from unimsg.client.outbox import Outbox
 from unimsg.client.receipt import Receipt
@@ -133,9 +134,4 @@ class Producer(Generic[T]):
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        try:
-            await self.close()
-        except ExceptionGroup as failed:
-            if error is None:
-                raise
-            error.add_note(f"besides, {failed}")  # the application's own error is the one to see
+        await leave(self.close(), error)

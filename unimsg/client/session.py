@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from unimsg.capabilities import Capabilities
 from unimsg.client.mode import Mode
-from unimsg.client.opening import Opening
-from unimsg.client.options import RedeliveryPolicy, SendOptions, check_policy
+from unimsg.client.opening import Opening, leave
+from unimsg.client.options import ConsumerOptions, SendOptions, check_policy, consumer_options
 from unimsg.client.producer import Producer
 from unimsg.client.source import source_of
 from unimsg.client.waiting import Ending
@@ -86,39 +86,17 @@ class Session:
         self._producers.append(producer)
         return producer
 
-    def consumer(
-        self,
-        source: Destination[T],
-        *,
-        selector: str | None = None,
-        subscription: str | None = None,
-        durable: bool = False,
-        shared: bool = False,
-        no_local: bool = False,
-        prefetch: int = 100,
-        redelivery: RedeliveryPolicy | None = None,
-        overflow: str = "block",
-        backlog: int = 100_000,
-    ) -> Opening[Consumer[T]]:
-        """Make a consumer in this session's mode; the arguments are those of `connection.consumer`."""
-        said = {
-            "selector": selector,
-            "subscription": subscription,
-            "durable": durable,
-            "shared": shared,
-            "no_local": no_local,
-            "overflow": overflow,
-            "backlog": backlog,
-        }
-        return Opening(lambda: self.make_consumer(source, said, prefetch, redelivery, private=False))
+    def consumer(self, source: Destination[T], **options: Unpack[ConsumerOptions]) -> Opening[Consumer[T]]:
+        """Make a consumer in this session's mode; the options are those of `connection.consumer`."""
+        return Opening(lambda: self.make_consumer(source, options, private=False))
 
-    async def make_consumer(
-        self, destination: Destination[T], said: dict[str, Any], prefetch: int, redelivery: RedeliveryPolicy | None, private: bool
-    ) -> Consumer[T]:
+    async def make_consumer(self, destination: Destination[T], options: ConsumerOptions, private: bool) -> Consumer[T]:
         """Build and open a consumer."""
         from unimsg.client.consumer import Consumer
 
         self._check()
+        said = consumer_options(options)
+        prefetch, redelivery = said["prefetch"], said["redelivery"]
         if type(prefetch) is not int or not 1 <= prefetch <= 65_535:
             raise ValueError(f"prefetch is an int of 1 to 65535 (messages read ahead), not {prefetch!r:.40}")
         connection = self._connection
@@ -322,9 +300,4 @@ class Session:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        try:
-            await self.close()
-        except ExceptionGroup as failed:
-            if error is None:
-                raise
-            error.add_note(f"besides, {failed}")
+        await leave(self.close(), error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from unimsg.capabilities import Capabilities
+from unimsg.client.options import ConsumerOptions
 from unimsg.destination import Destination
 from unimsg.driver import Overflow, Source
 from unimsg.errors import IllegalStateError, InvalidDestinationError
@@ -22,7 +23,7 @@ def check_owner(destination: Destination[Any], connection_id: str) -> None:
 
 
 def source_of(
-    destination: Destination[Any], said: dict[str, Any], capabilities: Capabilities, connection_id: str, client_id: str | None
+    destination: Destination[Any], said: ConsumerOptions, capabilities: Capabilities, connection_id: str, client_id: str | None
 ) -> tuple[Source, Selector | None]:
     """Return the source, and the selector if it is ours to apply.
 
