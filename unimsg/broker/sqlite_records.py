@@ -22,7 +22,6 @@ class State:
     """The counters of the file: the next ids, and how often records have changed."""
 
     __slots__ = ("consumer", "mailbox", "message", "records", "roster", "token")
-    FIELDS = ("message", "token", "mailbox", "consumer", "records", "roster")
 
     def __init__(self, row: Sequence[int]) -> None:
         self.message, self.token, self.mailbox, self.consumer, self.records, self.roster = row
