@@ -5,14 +5,21 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
+from unimsg import wire
 from unimsg.destination import Destination
 from unimsg.driver import Delivery, Driver, Frame, Identity, Receiver, Route, Settlement
 from unimsg.registry import make_driver
 
 LONG = 20.0
 """Seconds within which what must come comes, on the slowest machine."""
+
+
+def also(url: str, options: str) -> str:
+    """Return a URL with more options."""
+    return f"{url}{'&' if '?' in url else '?'}{options}"
 
 
 @asynccontextmanager
@@ -31,7 +38,19 @@ def identity(driver: Any) -> Identity:
 
 
 def frame(destination: Destination[Any], text: str = "", **route: Any) -> Frame:
-    return Frame(text.encode(), Route(destination, **route))
+    """Return a stanza of a text, and its route, which say the same: some brokers read the one, some the other."""
+    said = Route(destination, **{"message_id": f"ID:{uuid.uuid4().hex}", **route})
+    head: dict[str, Any] = {"destination": str(destination), "id": said.message_id}
+    times = {"timestamp": said.timestamp, "expiration": said.expires_at, "delivery-time": said.deliver_at}
+    head |= {name: datetime.fromtimestamp(value, UTC) for name, value in times.items() if value is not None}
+    head |= {} if said.group is None else {"group-id": said.group}
+    head |= {} if said.priority == 4 else {"priority": said.priority}
+    return Frame(wire.encode_parts(head, dict(said.properties), "text", text), said)
+
+
+def text_of(data: bytes) -> str:
+    text: str = wire.decode(data).body
+    return text
 
 
 async def post(driver: Driver, destination: Destination[Any], *texts: str, **route: Any) -> None:
@@ -41,7 +60,7 @@ async def post(driver: Driver, destination: Destination[Any], *texts: str, **rou
 
 
 def texts(deliveries: Sequence[Delivery]) -> list[str]:
-    return [delivery.frame.data.decode() for delivery in deliveries]
+    return [text_of(delivery.frame.data) for delivery in deliveries]
 
 
 async def eat(receiver: Receiver, count: int) -> list[str]:

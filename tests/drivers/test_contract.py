@@ -24,7 +24,7 @@ from unimsg.errors import (
 )
 from unimsg.registry import make_driver
 
-from .driving import LONG, eat, frame, identity, opened, post, settle_all, texts
+from .driving import LONG, also, eat, frame, identity, opened, post, settle_all, text_of, texts
 
 Q, T = Queue("q"), Topic("t.x")
 
@@ -34,7 +34,7 @@ async def test_what_is_sent_is_received_settled_and_gone(url: str) -> None:
         await post(driver, Q, "a", "b", "c")
         receiver = await driver.receiver(Source(Q), 10)
         found = await receiver.receive(2, LONG)
-        assert [(each.frame.data, each.count, each.frame.route.destination) for each in found] == [(b"a", 1, Q), (b"b", 1, Q)]
+        assert [(text_of(each.frame.data), each.count, each.frame.route.destination) for each in found] == [("a", 1, Q), ("b", 1, Q)]
         assert await settle_all(receiver, found) == []
         assert await settle_all(receiver, found) == [each.token for each in found], "a token is good once"
         assert await eat(receiver, 1) == ["c"]
@@ -144,11 +144,11 @@ async def test_settle_outcomes(url: str) -> None:
         assert await settle_all(receiver, [b], Outcome.RELEASE) == []
         assert await settle_all(receiver, [a], Outcome.UNSEEN) == []
         found = await receiver.receive(3, LONG)
-        assert [(each.frame.data, each.count) for each in found] == [(b"a", 1), (b"b", 2)]
+        assert [(text_of(each.frame.data), each.count) for each in found] == [("a", 1), ("b", 2)]
         start = time.time()
         assert await settle_all(receiver, [c], Outcome.RELEASE, 0.2) == []
         (later,) = await receiver.receive(3, LONG)
-        assert (later.frame.data, later.count) == (b"c", 2)
+        assert (text_of(later.frame.data), later.count) == ("c", 2)
         assert time.time() - start >= 0.2, "never early"
 
 
@@ -177,7 +177,7 @@ async def test_close_of_a_receiver_gives_back_at_once_and_ends_its_wait(url: str
         assert await settle_all(one, found) == [each.token for each in found]
         assert list(await one.extend([each.token for each in found], 5.0)) == [each.token for each in found]
         again = await two.receive(1, LONG) + await two.receive(1, LONG)
-        assert [(each.frame.data, each.count) for each in again] == [(b"a", 2), (b"b", 2)]
+        assert [(text_of(each.frame.data), each.count) for each in again] == [("a", 2), ("b", 2)]
         await one.close()
 
 
@@ -253,20 +253,21 @@ async def test_bad_frames_are_named_and_good_ones_arrive(url: str) -> None:
 
 
 async def test_a_message_over_the_limit_is_refused_with_the_limit_named(url: str) -> None:
-    async with opened(f"{url}?max_message_bytes=10") as driver:
-        assert driver.capabilities.limits.max_message_bytes == 10
+    small, limit = frame(Q, "x" * 10), len(frame(Q, "x" * 10).data)
+    async with opened(also(url, f"max_message_bytes={limit}")) as driver:
+        assert driver.capabilities.limits.max_message_bytes == limit
         sender = await driver.sender(Q)
         with pytest.raises(MessageTooLargeError, match="max_message_bytes") as caught:
             await sender.send([frame(Q, "ok"), frame(Q, "x" * 11)])
-        assert (caught.value.size, caught.value.limit) == (11, 10)
+        assert (caught.value.size, caught.value.limit) == (limit + 1, limit)
         with pytest.raises(MessageTooLargeError):
             await driver.commit([frame(Q, "x" * 11)], [])
-        await sender.send([frame(Q, "x" * 10)])
+        await sender.send([small])
         assert await eat(await driver.receiver(Source(Q), 10), 1) == ["x" * 10]
 
 
 async def test_create_require_makes_nothing_by_itself(url: str) -> None:
-    async with opened(f"{url}?create=require") as driver:
+    async with opened(also(url, "create=require")) as driver:
         with pytest.raises(InvalidDestinationError, match="create=require"):
             await driver.sender(Q)
         with pytest.raises(InvalidDestinationError, match="create=require"):
@@ -282,7 +283,7 @@ async def test_create_require_makes_nothing_by_itself(url: str) -> None:
 @pytest.mark.parametrize("option", ["nonsense=1", "lease=0", "lease=soon", "max_message_bytes=0", "create=maybe"])
 def test_options_that_make_no_sense_are_refused_before_any_io(url: str, option: str) -> None:
     with pytest.raises(InvalidURLError, match=option.partition("=")[0]):
-        make_driver(f"{url}?{option}", Identity("x"))
+        make_driver(also(url, option), Identity("x"))
 
 
 async def test_temporary_destinations(url: str) -> None:
@@ -365,7 +366,7 @@ async def test_browse_yields_in_order_and_takes_nothing(url: str) -> None:
     async with opened(url) as driver:
         sender = await driver.sender(Q)
         await sender.send([frame(Q, f"{number}", properties={"n": number}) for number in range(250)])
-        assert [each.data.decode() async for each in driver.browse(Q)] == [f"{number}" for number in range(250)]
+        assert [text_of(each.data) async for each in driver.browse(Q)] == [f"{number}" for number in range(250)]
         with pytest.raises(InvalidSelectorError):
             async for _ in driver.browse(Q, "n >"):
                 pass

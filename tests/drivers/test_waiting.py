@@ -17,7 +17,7 @@ from unimsg.driver import Driver, Identity, Overflow, Source
 from unimsg.errors import ClosedError, ConnectionLostError, IllegalStateError, PartialSendError, SlowConsumerError
 from unimsg.registry import make_driver
 
-from .driving import LONG, eat, frame, opened, post, settle_all, texts
+from .driving import LONG, also, eat, frame, opened, post, settle_all, text_of, texts
 
 Q, T = Queue("q"), Topic("t")
 
@@ -138,7 +138,7 @@ async def test_event_loops_in_threads_share_a_broker_and_wake_each_other(url: st
             receiver, sender = await driver.receiver(Source(Q), 10), await driver.sender(None)
             for _ in range(50):
                 (ball,) = await receiver.receive(1, LONG)
-                await sender.send([frame(Queue("back"), ball.frame.data.decode())])
+                await sender.send([frame(Queue("back"), text_of(ball.frame.data))])
                 await settle_all(receiver, [ball])
 
     with Elsewhere() as elsewhere:
@@ -182,7 +182,7 @@ async def test_many_threads_at_once_lose_nothing(url: str) -> None:
 async def test_a_loop_that_stands_still_loses_what_it_holds_and_lives_on(url: str) -> None:
     stand_still, go_on = threading.Event(), threading.Event()
     with Elsewhere() as elsewhere:
-        short = f"{url}?lease=0.3"
+        short = also(url, "lease=0.3")
         lost: list[BaseException] = []
         driver: Driver = make_driver(short, Identity("sleeper"))
 
@@ -202,7 +202,7 @@ async def test_a_loop_that_stands_still_loses_what_it_holds_and_lives_on(url: st
             await asyncio.to_thread(stand_still.wait, LONG)
             mine = await other.receiver(Source(Q), 1)
             (again,) = await mine.receive(1, LONG)
-            assert (again.frame.data, again.count) == (b"a", 2)
+            assert (text_of(again.frame.data), again.count) == ("a", 2)
             go_on.set()
             await asyncio.wrap_future(blocked)
             assert await elsewhere.do(settle_all(receiver, held)) == [held[0].token]
