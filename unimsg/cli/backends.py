@@ -27,7 +27,7 @@ EXAMPLES = """  unimsg backends
   unimsg backends --json | jq -r 'select(.capabilities.priority.support == "native") | .scheme'
   unimsg backends --markdown"""
 
-TRIED = ("{}:///capabilities", "{}://localhost", "{}://")
+TRIED = ("{}:///capabilities", "{}://localhost", "{}://user:password@localhost", "{}://")
 """URLs that a backend may take; making a driver does no I/O, and this one is never opened."""
 
 
