@@ -1,11 +1,11 @@
 """The backend `xmpp://`: the reference backend, by slixmpp, and the service that gives XMPP servers queues.
 
-    settings, stream        the connection: URL, TLS, SASL, raw writing, requests and answers     (XEP knows, JMS does not)
-    protocol, conditions    `urn:unimsg:queue:1` as text, errors as conditions                    (no I/O)
-    driver, sending, receiving   the driver over the service (docs/xmpp-service.md)
-    pubsub, direct          without the service: XEP-0060 topics, messages straight to an address
-    service/                the service itself: `unimsg serve xmpp://…`
-    doctor                  what `unimsg doctor` looks at
+settings, stream        the connection: URL, TLS, SASL, raw writing, requests and answers     (XEP knows, JMS does not)
+protocol, conditions    `urn:unimsg:queue:1` as text, errors as conditions                    (no I/O)
+driver, sending, receiving   the driver over the service (docs/xmpp-service.md)
+pubsub, direct          without the service: XEP-0060 topics, messages straight to an address
+service/                the service itself: `unimsg serve xmpp://…`
+doctor                  what `unimsg doctor` looks at
 """
 
 from __future__ import annotations

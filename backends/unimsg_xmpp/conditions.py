@@ -31,7 +31,7 @@ from unimsg.errors import (
 from unimsg_xmpp.protocol import NAMESPACE, BadRequestError, element
 from unimsg_xmpp.stream import StanzaError
 
-__all__ = ["NoSessionError", "Refusal", "error_of", "failed_of", "failure_of", "refusal_of", "shown"]
+__all__ = ["NoSessionError", "Refusal", "error_of", "failed_of", "failure_details", "failure_of", "refusal_of", "shown"]
 
 
 class NoSessionError(ConnectionLostError):
@@ -109,10 +109,15 @@ def refusal_of(error: BaseException) -> Refusal:
     return Refusal(row.kind, row.condition, text, element(row.name, _details(error)))
 
 
+def failure_details(error: BaseException) -> dict[str, object]:
+    """Return an error as the attributes of `<failed/>` and `<ended/>`."""
+    text = shown(error) if isinstance(error, UnimsgError) else "something went wrong in the service"
+    return {"error": _row(error).name, "text": text, **_details(error)}
+
+
 def failure_of(place: int, error: BaseException) -> str:
     """Return a `<failed/>`: one message of a submission that was refused, while others were taken."""
-    row = _row(error)
-    return element("failed", {"at": place, "error": row.name, "text": shown(error), **_details(error)}, nested=True)
+    return element("failed", {"at": place, **failure_details(error)}, nested=True)
 
 
 def _build(row: Row, text: str, details: Mapping[str, str]) -> UnimsgError:

@@ -112,7 +112,9 @@ class ServiceDriver:
                 async with asyncio.timeout(self.settings.timeout):
                     await self._enter(stream)
             except TimeoutError:
-                raise ConnectionLostError(f"{self.url}: the service {self.service or '(looked for)'} did not answer within {self.settings.timeout:g} s") from None
+                raise ConnectionLostError(
+                    f"{self.url}: the service {self.service or '(looked for)'} did not answer within {self.settings.timeout:g} s"
+                ) from None
             if self._lost is not None:
                 raise self._lost
         except BaseException as error:

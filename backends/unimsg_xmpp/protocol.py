@@ -12,9 +12,9 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from unimsg import wire
-from unimsg.driver import Overflow, Source
-from unimsg.errors import InvalidDestinationError, MessageFormatError, MessageTooLargeError, UnimsgError, WireFormatError
 from unimsg.destination import Destination, parse_destination
+from unimsg.driver import Overflow, Source
+from unimsg.errors import InvalidDestinationError, MessageTooLargeError, UnimsgError, WireFormatError
 from unimsg_xmpp.stream import escape
 
 __all__ = [
@@ -243,5 +243,3 @@ def fits(size: int, limit: int) -> None:
     """Raise MessageTooLargeError for a stanza that no server would let through."""
     if size > limit:
         raise MessageTooLargeError(f"the message has {size} bytes as a stanza; this connection carries at most {limit} (option stanza)", size, limit)
-
-

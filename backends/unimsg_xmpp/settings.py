@@ -50,5 +50,14 @@ def settings_of(url: URL) -> Settings:
         raise InvalidURLError(f"{url}: no password: in the URL, by password_file=, or in the environment's UNIMSG_XMPP_PASSWORD")
     component = url.user is None
     return Settings(
-        jid.local or None, jid.domain, url.path.strip("/") or None, password, host or ("127.0.0.1" if component else None), port, "off" if component else tls, ca, timeout, component
+        jid.local or None,
+        jid.domain,
+        url.path.strip("/") or None,
+        password,
+        host or ("127.0.0.1" if component else None),
+        port,
+        "off" if component else tls,
+        ca,
+        timeout,
+        component,
     )

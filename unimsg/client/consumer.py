@@ -19,10 +19,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from unimsg import wire
-from unimsg.client.deadletter import dead_queue, letter
 from unimsg.client.ledger import Ledger
 from unimsg.client.mode import Mode
 from unimsg.client.waiting import Ending, Waiters
+from unimsg.deadletter import dead_queue, letter
 from unimsg.driver import Delivery, Outcome, Receiver, Settlement, Source
 from unimsg.errors import ClosedError, ConnectionLostError, IllegalStateError, MessageFormatError, UnimsgError
 from unimsg.headers import check_seconds

@@ -1,0 +1,368 @@
+"""The service: one stream to the XMPP server, and a session for each client that opens one.
+
+    starting ──(alone?)──> serving ──stream lost──> starting …      every session ends with its stream
+                              │
+                              └──stop──> stopped
+
+Behind it is any unimsg broker that one process may open many times: `sqlite:///file`, or `memory://name`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import random
+import re
+import time
+import uuid
+from collections.abc import Coroutine
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+from xml.etree.ElementTree import Element
+
+from unimsg.driver import Driver, Identity
+from unimsg.errors import IllegalStateError, InvalidClientIDError, InvalidURLError, ResourceAllocationError, SecurityError, UnimsgError
+from unimsg.registry import URL, make_driver
+from unimsg.wire import NAMESPACE as ENVELOPES
+from unimsg_xmpp.conditions import NoSessionError, refusal_of
+from unimsg_xmpp.discovery import features_of
+from unimsg_xmpp.protocol import CREDIT, LEASE, NAMESPACE, STANZA, BadRequestError, element, named, seconds
+from unimsg_xmpp.service.access import Access, bare_of
+from unimsg_xmpp.service.session import Session
+from unimsg_xmpp.settings import settings_of
+from unimsg_xmpp.stream import Stream
+
+__all__ = ["FEATURES", "Limits", "Service"]
+
+log = logging.getLogger("unimsg")
+FEATURES = (ENVELOPES, NAMESPACE, f"{NAMESPACE}#zlib")
+PROBES = 20
+"""Requests to itself by which a service finds out that another one shares its name: a server that balances lets each pass by chance."""
+SWEEP = 1.0
+_CONNECTION = re.compile(r"[0-9A-Za-z_-]{8,64}")
+
+
+class Limits(NamedTuple):
+    """What a client may cost."""
+
+    sessions: int = 1000
+    sessions_each: int = 100
+    consumers: int = 10_000
+    requests: int = 256
+    submitted_bytes: int = 64 * 2**20
+    commit_bytes: int = 16 * 2**20
+    browses: int = 16
+
+
+class Service:
+    """Serve a store to the clients of an XMPP server."""
+
+    def __init__(self, url: URL | str, store: str, access: Access, *, lease: float = LEASE, limits: Limits = Limits()) -> None:  # noqa: B008  - immutable
+        """Take where to serve (a component's or an account's URL), the URL of the store, and who may do what. Raises InvalidURLError."""
+        parsed = URL(url) if isinstance(url, str) else url
+        self.settings = settings_of(parsed)
+        parsed.finish()
+        if not self.settings.component and self.settings.resource is None:
+            self.settings = replace(self.settings, resource="unimsg")
+        self.url = parsed
+        self.access = access
+        self.limits = limits
+        self.instance = uuid.uuid4().hex
+        self._store = store
+        self._lease = lease
+        self._sessions: dict[str, Session] = {}
+        self._ended: set[asyncio.Task[None]] = set()
+        self._serving = False
+        self._probes: set[str] = set()
+        self._probed = asyncio.Event()
+        self._lost: asyncio.Future[BaseException] | None = None
+        self._main: asyncio.Task[None] | None = None
+        self._lock: int | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.stream = Stream(
+            self.settings,
+            on_iq=self._iq,
+            on_message=lambda _: None,
+            on_presence=self._presence,
+            on_lost=self._broken,
+            features=FEATURES,
+            identity=("component", "unimsg", "unimsg"),
+        )
+
+    @property
+    def jid(self) -> str:
+        """Return the address of the service: the component's domain, or the account's full JID."""
+        return self.stream.jid
+
+    @property
+    def sessions(self) -> int:
+        """Return how many sessions there are."""
+        return len(self._sessions)
+
+    # Life.
+
+    async def start(self) -> None:
+        """Serve, once this returns. Raises IllegalStateError if another service is there, SecurityError, ConnectionFailedError, StoreError."""
+        self._lock = _lock(self._store)
+        try:
+            await self._try_store()
+            await self._enter()
+        except BaseException:
+            await self.stream.close()
+            self._unlock()
+            raise
+        self._main = asyncio.get_running_loop().create_task(self._run(), name="unimsg xmpp service")
+
+    async def _try_store(self) -> None:
+        driver = make_driver(self._store, Identity(uuid.uuid4().hex))
+        await driver.open(lambda _: None)
+        await driver.close()
+
+    async def _enter(self) -> None:
+        self._lost = asyncio.get_running_loop().create_future()
+        if not self.settings.component:
+            await self._ask_before()
+        await self.stream.open()
+        if self.settings.component:
+            await self._probe()
+        else:
+            self.stream.send("<presence/>")
+        self._serving = True
+        log.info("serving at %s", self.jid)
+
+    async def _ask_before(self) -> None:
+        """Look, under another resource, whether a service is there: logging in would throw it out."""
+        settings = replace(self.settings, resource=f"look-{uuid.uuid4().hex[:8]}")
+        stream = Stream(settings, on_iq=_refuse_nothing, on_message=_refuse_nothing, on_presence=_refuse_nothing, on_lost=lambda _: None)
+        await stream.open()
+        try:
+            jid = f"{self.settings.user}@{self.settings.domain}/{self.settings.resource}"
+            if NAMESPACE in await features_of(stream, jid):
+                raise IllegalStateError(f"another service is running at {jid}: one address has one service")
+        finally:
+            await stream.close()
+
+    async def _probe(self) -> None:
+        """Send requests to ourselves: if one does not come, somebody else got it."""
+        self._probes = {f"{self.instance[:12]}-{place}" for place in range(PROBES)}
+        self._probed.clear()
+        domain = self.settings.domain
+        for name in sorted(self._probes):
+            self.stream.send(f'<iq type="get" id="{name}" from="probe-{name}@{domain}" to="{domain}">{element("probe", {"instance": self.instance})}</iq>')
+        try:
+            async with asyncio.timeout(3.0):
+                await self._probed.wait()
+        except TimeoutError:
+            raise IllegalStateError(
+                f"another service is running at {domain}: it got {len(self._probes)} of {PROBES} requests that we sent to ourselves"
+            ) from None
+
+    async def _run(self) -> None:
+        assert self._lost is not None  # noqa: S101  - `start` has set it
+        while True:
+            sweeping = asyncio.get_running_loop().create_task(self._sweep(), name="unimsg xmpp leases")
+            try:
+                error = await self._lost
+            finally:
+                sweeping.cancel()
+            self._serving = False
+            log.warning("%s: the stream to the server is lost: %s", self.url, error)
+            await self._end_all()
+            delay = 0.2
+            while True:
+                await self.stream.close()
+                await asyncio.sleep(delay * (0.5 + random.random()))  # noqa: S311  - spreads, guards nothing
+                delay = min(delay * 2, 10.0)
+                try:
+                    await self._enter()
+                    break
+                except SecurityError:
+                    raise
+                except UnimsgError as again:
+                    log.warning("%s: %s", self.url, again)
+
+    async def wait(self) -> None:
+        """Wait until the service ends by itself, which it does only for a reason that no retry mends; raise that."""
+        if self._main is not None:
+            await asyncio.shield(self._main)
+
+    async def stop(self) -> None:
+        """Tell every client, give everything back, and leave."""
+        self._serving = False
+        if self._main is not None:
+            self._main.cancel()
+            await asyncio.gather(self._main, return_exceptions=True)
+            self._main = None
+        with contextlib.suppress(UnimsgError):
+            for jid in self._sessions:
+                self.stream.send(f'<presence type="unavailable"{self._own} to="{jid}"/>')
+        await self._end_all()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.stream.close()
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    @property
+    def _own(self) -> str:
+        return f' from="{self.settings.domain}"' if self.settings.component else ""
+
+    async def _end_all(self) -> None:
+        for session in list(self._sessions.values()):
+            self._end(session, "the service's stream ended")
+        while self._ended:
+            await asyncio.wait(list(self._ended))
+
+    def _broken(self, error: BaseException) -> None:
+        if self._lost is not None and not self._lost.done():
+            self._lost.set_result(error)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(min(SWEEP, self._lease / 4))
+            now = time.monotonic()
+            for session in list(self._sessions.values()):
+                if session.lapse(now):
+                    self._end(session, f"nothing was heard of it for {session.lease:g} s")
+
+    # What arrives.
+
+    def _presence(self, presence: Element) -> None:
+        jid, kind = presence.get("from", ""), presence.get("type")
+        if kind in ("unavailable", "error"):
+            session = self._sessions.get(jid)
+            if session is not None:
+                self._end(session, "it went away")
+            if "/" not in jid:
+                for full, each in list(self._sessions.items()):
+                    if kind == "unavailable" and bare_of(full) == jid:
+                        self._end(each, "its account went away")
+
+    def _iq(self, iq: Element) -> None:
+        kid = iq[0] if len(iq) == 1 else None
+        name = named(kid) if kid is not None else ""
+        if kid is None or not name:
+            self.stream.refuse(iq, "cancel", "service-unavailable")  # RFC 6120 §8.4
+            return
+        if name == "probe":
+            self._answer_probe(iq, kid)
+            return
+        jid = iq.get("from", "")
+        if not self._serving:
+            self.stream.refuse(iq, "wait", "resource-constraint", "the service is starting: try again")
+            return
+        if iq.get("type") != "set":
+            self._refuse(iq, BadRequestError("requests are of type set"))
+        elif not self.access.knows(bare_of(jid)):
+            self._refuse(iq, SecurityError(f"{bare_of(jid)} is not in the service's access list"))
+        elif name == "open":
+            self._do(self._open(iq, kid, jid))
+        elif jid in self._sessions:
+            self._sessions[jid].request(iq, kid)
+        else:
+            self._refuse(iq, NoSessionError("open a session first: this address has none (any more)"))
+
+    def _refuse(self, iq: Element, error: BaseException) -> None:
+        self.stream.refuse(iq, *refusal_of(error))
+
+    def _answer_probe(self, iq: Element, kid: Element) -> None:
+        if kid.get("instance") == self.instance and bare_of(iq.get("from", "")).endswith(f"@{self.settings.domain}"):
+            self._probes.discard(iq.get("id", ""))
+            if not self._probes:
+                self._probed.set()
+        else:
+            self.stream.refuse(iq, "cancel", "conflict")
+
+    def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work, name="unimsg xmpp open")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # Sessions.
+
+    async def _open(self, iq: Element, kid: Element, jid: str) -> None:
+        try:
+            payload = await self._opened(kid, jid)
+        except Exception as error:
+            if not isinstance(error, UnimsgError):
+                log.error("%s: a session could not be opened", jid, exc_info=error)
+            self._refuse(iq, error)
+        else:
+            self.stream.reply(iq, payload)
+
+    async def _opened(self, kid: Element, jid: str) -> str:
+        connection, client_id, bare = kid.get("connection", ""), kid.get("client-id"), bare_of(jid)
+        if not _CONNECTION.fullmatch(connection):
+            raise BadRequestError("<open> has connection=, an id of 8 to 64 letters, digits, _ and -, that nobody else has")
+        if client_id is not None and not 0 < len(client_id) <= 128:
+            raise BadRequestError("a client id has 1 to 128 characters")
+        lease = min(max(seconds(kid, "lease", self._lease), 1.0), 3600.0)
+        for other, session in list(self._sessions.items()):
+            if other == jid or session.connection_id == connection:
+                if bare_of(other) != bare:
+                    raise InvalidClientIDError(f"the connection id {connection} is another's")
+                self._end(session, "its client has opened another")
+                await session.end()
+        if len(self._sessions) >= self.limits.sessions or sum(bare_of(other) == bare for other in self._sessions) >= self.limits.sessions_each:
+            raise ResourceAllocationError("too many sessions")
+        create = kid.get("create", "auto")
+        if create not in ("auto", "require"):
+            raise BadRequestError("<open> has create='auto' or 'require'")
+        store = f"{self._store}{'&' if '?' in self._store else '?'}create={create}"
+        # A client id belongs to an account: another one may use the same word without meeting its subscriptions.
+        scoped = None if client_id is None else f"{bare}/{client_id}"
+        driver: Driver = make_driver(store, Identity(connection, scoped))
+        holder: list[Session] = []
+        await driver.open(lambda error: holder[0].gone(f"the store is lost: {error}") if holder else None)
+        zlib = kid.get("packing") == "zlib"
+        session = Session(jid, connection, self.stream, driver, self.access, self.limits, zlib=zlib, lease=lease, on_end=self._end)
+        holder.append(session)
+        self._sessions[jid] = session
+        values = {
+            "lease": f"{lease:g}",
+            "packing": "zlib" if zlib else None,
+            "credit": CREDIT,
+            "requests": self.limits.requests,
+            "stanza": STANZA,
+        }
+        return element("opened", values)
+
+    def _end(self, session: Session, why: str) -> None:
+        if self._sessions.get(session.jid) is session:
+            del self._sessions[session.jid]
+        session.alive = False
+        log.info("the session of %s ends: %s", session.jid, why)
+        task = asyncio.get_running_loop().create_task(session.end(), name="unimsg xmpp session end")
+        self._ended.add(task)
+        task.add_done_callback(self._ended.discard)
+
+
+def _refuse_nothing(_: Element) -> None:
+    """Listen to nobody."""
+
+
+def _lock(store: str) -> int | None:
+    """Take the lock of a file's service: two of them would end each other's connections. Raises IllegalStateError."""
+    url = URL(store)
+    if url.scheme != "sqlite":
+        return None
+    path = Path(os.path.realpath(f"{url.path.removeprefix('/')}.service"))
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise InvalidURLError(f"{url}: {error}") from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise IllegalStateError(f"another service is running on {url}: one file has one service") from None
+    return handle
