@@ -12,7 +12,10 @@ import pytest
 import unimsg
 from unimsg.testing import LAUNCHERS, BrokerMissingError, Server, Service
 
-BACKENDS = ("memory", "sqlite")
+from .services import Hall
+
+BACKENDS = ("memory", "sqlite", "prosody", "ejabberd")
+"""Where everything that an application can do is tested: two embedded doors, and the XMPP service on two servers."""
 
 
 def fresh_url(scheme: str, folder: Path) -> str:
@@ -20,10 +23,22 @@ def fresh_url(scheme: str, folder: Path) -> str:
     return f"memory://{uuid.uuid4().hex}" if scheme == "memory" else f"sqlite:///{folder / 'broker.db'}"
 
 
+@pytest.fixture(scope="session")
+def hall() -> Iterator[Hall]:
+    """Give the thread in which the services of single tests run."""
+    hall = Hall()
+    yield hall
+    hall.close()
+
+
 @pytest.fixture(params=BACKENDS)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Give the URL of a broker of its own, once for each embedded backend."""
-    return fresh_url(request.param, tmp_path)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Give the URL of a broker of its own, once for each backend."""
+    if request.param in LAUNCHERS:
+        with request.getfixturevalue("hall").service(request.getfixturevalue(request.param)) as url:
+            yield url
+    else:
+        yield fresh_url(request.param, tmp_path)
 
 
 @pytest.fixture

@@ -132,8 +132,8 @@ class Stream:
             x.enable_direct_tls = settings.tls == "direct"
             x.enable_starttls = settings.tls == "starttls"
             x.enable_plaintext = settings.tls == "off"
-            x["feature_mechanisms"].unencrypted_scram = settings.tls == "off"
-            x["feature_mechanisms"].encrypted_plain = False
+            x.plugin["feature_mechanisms"].unencrypted_scram = settings.tls == "off"
+            x.plugin["feature_mechanisms"].encrypted_plain = False
             if settings.ca:
                 x.ssl_context.load_verify_locations(settings.ca)
             x.ssl_context.verify_mode = ssl.CERT_REQUIRED
