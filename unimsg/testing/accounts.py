@@ -18,8 +18,8 @@ _STREAM = "{http://etherx.jabber.org/streams}"
 _FOUND = 8192
 
 
-def register(address: tuple[str, int], domain: str, ca: Path, users: Iterable[tuple[str, str]], timeout: float = 30.0) -> None:
-    """Make the accounts (name, password). Raises SecurityError that names the one which the server refuses; OSError."""
+def register(address: tuple[str, int], domain: str, ca: Path, users: Iterable[tuple[str, str]], *, keep: bool = False, timeout: float = 30.0) -> None:
+    """Make the accounts (name, password), or `keep` those that exist. Raises SecurityError that names the one refused; OSError."""
     wanted = list(users)
     with (
         socket.create_connection(address, timeout) as plain,
@@ -34,10 +34,12 @@ def register(address: tuple[str, int], domain: str, ca: Path, users: Iterable[tu
                 f"<username>{escape(name)}</username><password>{escape(password)}</password></query></iq>".encode()
             )
             answer = answers.next()
-            if answer.get("type") != "result":
-                error = answer.find("{*}error")
-                cause = ", ".join(child.tag.rpartition("}")[2] for child in error) if error is not None else answer.tag.rpartition("}")[2]
-                raise SecurityError(f"the server made no account {name!r}: {cause}")
+            if answer.get("type") == "result":
+                continue
+            error = answer.find("{*}error")
+            causes = [child.tag.rpartition("}")[2] for child in (answer if error is None else error)]
+            if not (keep and "conflict" in causes):
+                raise SecurityError(f"the server made no account {name!r}: {', '.join(causes)}")
 
 
 class _Answers:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import abc
 import contextlib
 import secrets
-import shutil
 import socket
 import tempfile
 import time
@@ -68,6 +67,7 @@ class Server(abc.ABC):
         """Judge the options; nothing starts before `start` or `with`."""
         self._given = Path(folder).resolve() if folder is not None else None
         self._folder: Path | None = None
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self.limits = _one_of("limits", limits, _LIMITS)
         self.pubsub_storage = _one_of("pubsub_storage", pubsub_storage or self.storages[0], self.storages)
         self.tls_required = tls_required
@@ -80,7 +80,7 @@ class Server(abc.ABC):
         self.port = self.tls_port = self.component_port = 0
         self._certificates: Certificates | None = None
         self._process: Process | None = None
-        self._offset = 0
+        self._offset = 0  # where the log of this start begins
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.host}:{self.port} {'up' if self.running else 'down'}>"
@@ -141,9 +141,9 @@ class Server(abc.ABC):
         """Make an account on the running server."""
         self.add_users([(name, password)])
 
-    def add_users(self, users: Iterable[tuple[str, str]]) -> None:
-        """Make accounts (name, password) on the running server. Raises SecurityError that names one which exists."""
-        register((self.host, self.tls_port), self.domain, self.ca, users)
+    def add_users(self, users: Iterable[tuple[str, str]], *, keep: bool = False) -> None:
+        """Make accounts (name, password) on the running server; `keep` those that exist, else SecurityError names the first such."""
+        register((self.host, self.tls_port), self.domain, self.ca, users, keep=keep)
 
     # -- its life
 
@@ -154,7 +154,7 @@ class Server(abc.ABC):
         self.check_installed()
         new = self._folder is None
         if new:
-            self._folder = self._given or Path(tempfile.mkdtemp(prefix=f"unimsg-{self.kind}-"))
+            self._folder = self._given or self._temporary_folder()
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             self._begin(choose=new)
@@ -167,9 +167,9 @@ class Server(abc.ABC):
     def stop(self) -> None:
         """End it, gracefully if it listens, and remove its folder unless it was given. Stopping twice does nothing."""
         self._end(kill=False)
-        if self._folder is not None and self._given is None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder = self._certificates = None
+        if self._temporary is not None:
+            self._temporary.cleanup()
+        self._folder = self._temporary = self._certificates = None
 
     def shut(self) -> None:
         """End it gracefully; its folder and its ports stay for the next `start`."""
@@ -206,6 +206,10 @@ class Server(abc.ABC):
 
     # -- how
 
+    def _temporary_folder(self) -> Path:
+        self._temporary = tempfile.TemporaryDirectory(prefix=f"unimsg-{self.kind}-", ignore_cleanup_errors=True)
+        return Path(self._temporary.name)
+
     def _begin(self, choose: bool) -> None:
         for attempt in range(1, _ATTEMPTS + 1):
             if choose:
@@ -218,7 +222,7 @@ class Server(abc.ABC):
             else:
                 break
         if choose and self.users:
-            self.add_users((name, PASSWORD) for name in self.users)
+            self.add_users(((name, PASSWORD) for name in self.users), keep=True)  # a folder that was given may have them
 
     def _launch(self) -> None:
         command, env = self.configure()
