@@ -216,7 +216,7 @@ async def test_a_closed_sender_sends_no_more(url: str) -> None:
 
 
 async def test_a_driver_may_be_opened_again(url: str) -> None:
-    driver: Driver = make_driver(url, Identity("same", "bank"))
+    driver: Driver = make_driver(url, Identity("one-and-the-same", "bank"))
     for _ in range(2):
         await driver.open(lambda error: None)
         with pytest.raises(IllegalStateError, match="already"):
