@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from unimsg.cli import backends, browse, demo, doctor, listen, places, publish, request, serve
+from unimsg.cli import backends, browse, demo, doctor, listen, places, publish, request, serve, testing
 from unimsg.cli.arguments import Parser
 from unimsg.cli.outcome import EXIT_CODES, INTERRUPTED, NO_CONNECTION, OK, PROBLEM, USAGE, Stop, redact
 from unimsg.errors import (
@@ -50,7 +50,7 @@ def parser() -> Parser:
     top = Parser(prog="unimsg", description=DESCRIPTION, epilog=f"{EXAMPLES}\n\n{EXIT_CODES}")
     top.add_argument("--version", action="version", version=f"unimsg {version('unimsg')}")
     verbs = top.add_subparsers(metavar="VERB", required=True, parser_class=Parser)
-    for module in (publish, listen, request, browse, places, doctor, serve, backends, demo):
+    for module in (publish, listen, request, browse, places, doctor, serve, testing, backends, demo):
         module.add(verbs)
     return top
 

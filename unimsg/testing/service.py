@@ -68,21 +68,23 @@ class Service:
             raise IllegalStateError(f"{self!r} is not running")
         return self._process.pid
 
-    def url(self, user: str = "alice", **options: object) -> str:
+    def url(self, user: str = "alice", password: str = PASSWORD, **options: object) -> str:
         """Return a URL for an account of the server and this service."""
         beside = {} if self.component == self.server.components[0] else {"service": self.jid}
-        return self.server.url(user, PASSWORD, **(beside | options))
+        return self.server.url(user, password, **(beside | options))
 
     def start(self) -> Self:
         """Start it and return once it serves. Raises ConnectionFailedError with the end of what it said."""
         if self.running:
             raise IllegalStateError(f"{self!r} is running already")
         store = self.store or f"sqlite:///{self.server.folder / self.component}.db"
-        command = [sys.executable, "-m", "unimsg.cli", "serve", self.server.component_url(self.component), "--store", store]
+        command = [sys.executable, "-m", "unimsg.cli", "serve", "--store", store]
         for pattern in self.allow:
             command += ["--allow", pattern]
         offset = self.log.stat().st_size if self.log.exists() else 0
-        self._process = process = Process([*command, *self.arguments], log=self.log, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+        # The URL has the secret in it: command lines can be seen by everybody, environments by their owner.
+        env = os.environ | {"UNIMSG_URL": self.server.component_url(self.component)}
+        self._process = process = Process([*command, *self.arguments], log=self.log, env=env)
         deadline = time.monotonic() + self.start_timeout
         while f"ready {self.jid}" not in (said := self._said(offset)).splitlines():
             if process.code is not None or time.monotonic() > deadline:
