@@ -7,8 +7,11 @@ STAMP := $(VENV)/.installed
 URL   ?=
 ARGS  ?=
 
+# The real brokers that tests run against, as Debian and Ubuntu call them.
+BROKERS := prosody lua-dbi-sqlite3 ejabberd erlang-os-mon erlang-p1-sqlite3 sqlite3
+
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint format types bench docs fuzz proof examples acceptance wheel clean
+.PHONY: help venv brokers demo test lint format types bench docs fuzz proof examples acceptance wheel clean
 
 help:  ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -34,8 +37,38 @@ $(STAMP): pyproject.toml
 demo: $(STAMP)  ## replay a real trading morning; URL=… for another broker, ARGS="--rate 2000"
 	@$(VENV)/bin/unimsg demo $(if $(URL),--url '$(URL)') $(ARGS)
 
-test: $(STAMP)  ## run every test; ARGS="tests/wire -k escape" for some
-	$(PY) -m pytest -q $(ARGS)
+# A server that nobody asked for must not listen to the world: policy-rc.d keeps apt from starting what it installs now,
+# update-rc.d from starting it at the next boot. Only for what was not there before; a server that somebody runs is left alone.
+brokers:  ## install the real brokers that tests run against (Debian, Ubuntu; nothing to do where they are there)
+	@set -e; \
+	missing=; \
+	for package in $(BROKERS); do \
+	  [ "$$(dpkg-query -W -f '$${db:Status-Status}' $$package 2>/dev/null)" = installed ] || missing="$$missing $$package"; \
+	done; \
+	[ -n "$$missing" ] || exit 0; \
+	command -v apt-get >/dev/null || { \
+	  echo "no apt-get here: install Prosody 0.12 with lua-dbi (SQLite), and ejabberd 23 with p1_sqlite3, by other means;"; \
+	  echo "without them, $(PY) -m pytest skips the tests that need them, and says so"; exit 2; }; \
+	as_root=; \
+	if [ "$$(id -u)" != 0 ]; then \
+	  command -v sudo >/dev/null || { echo "not root, and no sudo: have root say apt-get install$$missing"; exit 2; }; \
+	  as_root=sudo; \
+	fi; \
+	echo "installing$$missing"; \
+	policy=/usr/sbin/policy-rc.d; \
+	if [ ! -e $$policy ]; then \
+	  trap '$$as_root rm -f '$$policy EXIT; \
+	  printf '#!/bin/sh\nexit 101\n' | $$as_root tee $$policy >/dev/null; \
+	  $$as_root chmod 755 $$policy; \
+	fi; \
+	$$as_root apt-get update -q; \
+	$$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; \
+	for daemon in prosody ejabberd; do \
+	  case "$$missing " in *" $$daemon "*) $$as_root update-rc.d $$daemon disable || true;; esac; \
+	done
+
+test: $(STAMP) brokers  ## run every test; ARGS="tests/wire -k escape" for some
+	UNIMSG_REQUIRE_BROKERS=1 $(PY) -m pytest -q $(ARGS)
 
 lint: $(STAMP)  ## ruff, its formatter, and the arrows between packages
 	$(PY) -m ruff check .
