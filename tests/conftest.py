@@ -41,6 +41,12 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield fresh_url(request.param, tmp_path)
 
 
+@pytest.fixture(params=["memory", "sqlite"])
+def embedded_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Give the URL of an embedded broker of its own, for what only its doors promise."""
+    return fresh_url(request.param, tmp_path)
+
+
 @pytest.fixture
 def memory_url(tmp_path: Path) -> str:
     """Give the URL of a memory broker of its own, for what does not depend on the backend."""

@@ -20,7 +20,7 @@ from slixmpp import JID, InvalidJID
 
 from unimsg.capabilities import Capabilities, Feature, Limits, Support
 from unimsg.destination import Destination, parse_destination
-from unimsg.driver import DestinationInfo, Finding, Frame, Identity, Receiver, Route, Settlement, Source
+from unimsg.driver import DestinationInfo, Finding, Frame, Identity, Overflow, Receiver, Route, Settlement, Source
 from unimsg.errors import (
     ClosedError,
     ConnectionFailedError,
@@ -69,7 +69,7 @@ class ServiceDriver:
         if self.settings.component:
             raise InvalidURLError(f"{url}: who are you? Write xmpp://user@domain (an address without a user is a component: for `unimsg serve`)")
         self._given = url.option("service", None, _jid, "the address of the service, such as unimsg.example.org, or none")
-        self._lease = url.option("lease", LEASE, _time, "seconds without a sign of life after which what is held goes back, 1 to 3600")
+        self._lease = url.option("lease", LEASE, _time, "seconds without a sign of life after which what is held goes back, 0.1 to 3600")
         self._stanza = url.option("stanza", STANZA, _size, "bytes that the server lets a stanza have, from 10000")
         self._packing = url.choice("packing", "zlib", "none")
         self._create = url.choice("create", "auto", "require")
@@ -343,6 +343,8 @@ class ServiceDriver:
         if destination.is_temporary and not destination.name.startswith(self.identity.connection_id):
             raise InvalidDestinationError(f"{destination} belongs to another connection: only its own may consume from it")
         self._consumers += 1
+        if destination.is_topic and not source.durable and not source.shared:
+            source, credit = _within(source, credit)
         receiver = ServiceReceiver(self, f"c{self._consumers}", source, credit)
         self._receivers[receiver.consumer] = receiver  # before it is asked for: its first deliveries may come with the answer
         try:
@@ -455,6 +457,13 @@ class ServiceDriver:
         return self._stream.native
 
 
+def _within(source: Source, credit: int) -> tuple[Source, int]:
+    """Return a live source and its credit so that together they hold no more than the overflow's limit (2 at least)."""
+    policy, limit = source.overflow
+    credit = max(1, min(credit, limit // 2))
+    return source._replace(overflow=Overflow(policy, max(1, limit - credit))), credit
+
+
 def _info(place: Element) -> DestinationInfo:
     def known(name: str) -> int | None:
         return number(place, name) if place.get(name) is not None else None
@@ -486,7 +495,7 @@ def _jid(text: str) -> str:
 
 def _time(text: str) -> float:
     value = float(text)
-    if not 1 <= value <= 3600:
+    if not 0.1 <= value <= 3600:
         raise ValueError(text)
     return value
 

@@ -37,10 +37,11 @@ async def test_block_makes_the_publisher_wait_and_nobody_else(url: str) -> None:
         assert slow.dropped() == 0
 
 
-async def test_a_blocked_send_that_is_cancelled_or_closed_has_sent_whole_frames(url: str) -> None:
-    async with opened(url) as driver:
+async def test_a_blocked_send_that_is_cancelled_or_closed_has_sent_whole_frames(embedded_url: str) -> None:
+    # Over a network what was sent cannot be called back: its outcome is unknown.
+    async with opened(embedded_url) as driver:
         slow = await driver.receiver(Source(T, overflow=Overflow("block", 2)), 10)
-        async with opened(url) as other:
+        async with opened(embedded_url) as other:
             sender = await other.sender(T)
             sending = asyncio.create_task(sender.send([frame(T, str(number)) for number in range(5)]))
             await _until(driver, T, 2)
@@ -88,10 +89,14 @@ async def test_drop_drops_the_oldest_and_counts(url: str) -> None:
     async with opened(url) as driver:
         slow = await driver.receiver(Source(T, overflow=Overflow("drop", 3)), 10)
         await post(driver, T, *"0123456789")
-        assert texts(await slow.receive(10, LONG)) == ["7", "8", "9"]
-        assert slow.dropped() == 7
+        got: list[str] = []
+        while got[-1:] != ["9"]:
+            got += await eat(slow, 1)
+        assert len(got) <= 3, "what was read ahead (the oldest, maybe) and what waits are within the limit together"
+        assert got == sorted(got)
+        assert slow.dropped() == 10 - len(got)
         await slow.close()
-        assert slow.dropped() == 7
+        assert slow.dropped() == 10 - len(got)
 
 
 async def test_fail_cuts_the_subscription_and_tells_who_waits(url: str) -> None:
@@ -179,10 +184,10 @@ async def test_many_threads_at_once_lose_nothing(url: str) -> None:
         assert sorted(got, key=int) == [str(number) for number in range(2 * count)]
 
 
-async def test_a_loop_that_stands_still_loses_what_it_holds_and_lives_on(url: str) -> None:
+async def test_a_loop_that_stands_still_loses_what_it_holds_and_lives_on(embedded_url: str) -> None:
     stand_still, go_on = threading.Event(), threading.Event()
     with Elsewhere() as elsewhere:
-        short = also(url, "lease=0.3")
+        short = also(embedded_url, "lease=0.3")
         lost: list[BaseException] = []
         driver: Driver = make_driver(short, Identity("sleeper"))
 
@@ -195,7 +200,7 @@ async def test_a_loop_that_stands_still_loses_what_it_holds_and_lives_on(url: st
             stand_still.set()
             go_on.wait(LONG)
 
-        async with opened(url) as other:
+        async with opened(embedded_url) as other:
             await post(other, Q, "a")
             receiver, held = await elsewhere.do(hold())
             blocked = elsewhere.start(block())
@@ -214,9 +219,9 @@ async def test_a_loop_that_stands_still_loses_what_it_holds_and_lives_on(url: st
             await elsewhere.do(driver.close())
 
 
-async def test_a_connection_that_another_replaced_is_lost_and_says_so(url: str) -> None:
+async def test_a_connection_that_another_replaced_is_lost_and_says_so(embedded_url: str) -> None:
     lost: asyncio.Queue[BaseException] = asyncio.Queue()
-    driver: Driver = make_driver(url, Identity("first", "bank"))
+    driver: Driver = make_driver(embedded_url, Identity("first", "bank"))
     await driver.open(lost.put_nowait)
     receiver, sender = await driver.receiver(Source(Q), 1), await driver.sender(Q)
     waiting = asyncio.create_task(receiver.receive(1, None))

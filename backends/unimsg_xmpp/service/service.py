@@ -34,7 +34,7 @@ from unimsg_xmpp.protocol import CREDIT, LEASE, NAMESPACE, STANZA, BadRequestErr
 from unimsg_xmpp.service.access import Access, bare_of
 from unimsg_xmpp.service.session import Session
 from unimsg_xmpp.settings import settings_of
-from unimsg_xmpp.stream import Stream
+from unimsg_xmpp.stream import Stream, escape
 
 __all__ = ["FEATURES", "Limits", "Service"]
 
@@ -199,7 +199,7 @@ class Service:
             self._main = None
         with contextlib.suppress(UnimsgError):
             for jid in self._sessions:
-                self.stream.send(f'<presence type="unavailable"{self._own} to="{jid}"/>')
+                self.stream.send(f'<presence type="unavailable"{self._own} to="{escape(jid)}"/>')
         await self._end_all()
         for task in list(self._tasks):
             task.cancel()
@@ -305,11 +305,13 @@ class Service:
             raise BadRequestError("<open> has connection=, an id of 8 to 64 letters, digits, _ and -, that nobody else has")
         if client_id is not None and not 0 < len(client_id) <= 128:
             raise BadRequestError("a client id has 1 to 128 characters")
-        lease = min(max(seconds(kid, "lease", self._lease), 1.0), 3600.0)
+        lease = min(max(seconds(kid, "lease", self._lease), 0.1), 3600.0)
         for other, session in list(self._sessions.items()):
             if other == jid or session.connection_id == connection:
                 if bare_of(other) != bare:
                     raise InvalidClientIDError(f"the connection id {connection} is another's")
+                if other != jid:
+                    self.stream.send(f'<presence type="unavailable"{self._own} to="{escape(other)}"/>')
                 self._end(session, "its client has opened another")
                 await session.end()
         if len(self._sessions) >= self.limits.sessions or sum(bare_of(other) == bare for other in self._sessions) >= self.limits.sessions_each:
