@@ -129,7 +129,7 @@ async def test_a_producer_whose_close_was_cancelled_sends_what_it_has(url: str) 
 
 @pytest.mark.parametrize("step", range(STEPS))
 async def test_a_cancelled_close_of_a_connection_gives_back_what_it_holds(url: str, step: int) -> None:
-    async with unimsg.connect(url) as other, other.producer(QUEUE) as producer, other.consumer(QUEUE) as consumer:
+    async with unimsg.connect(url) as other, other.producer(QUEUE) as producer:
         connection = await unimsg.connect(url)
         holder = await connection.consumer(QUEUE, mode="individual")
         await producer.send("x")
@@ -137,7 +137,8 @@ async def test_a_cancelled_close_of_a_connection_gives_back_what_it_holds(url: s
         await cancelled_at(step, connection.close)
         if not step:
             await connection.close()
-        message = await consumer.receive(timeout=5)
+        async with other.consumer(QUEUE) as consumer:
+            message = await consumer.receive(timeout=5)
         assert message is not None
         assert message.redelivered
 

@@ -271,7 +271,8 @@ class Session:
         try:
             receiver = await self.driver.receiver(source, credit)
         except BaseException:
-            del self._subscribers[name]
+            self._subscribers.pop(name, None)
+            subscriber.attached.set_result(False)
             raise
         self.answer(iq, element("consuming", {"consumer": name}))
         subscriber.start(receiver)

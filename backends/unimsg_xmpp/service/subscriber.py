@@ -41,6 +41,7 @@ class Subscriber:
         self.held: dict[int, Delivery] = {}
         self.extended: dict[int, float] = {}
         self.receiver: Receiver
+        self.attached: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._session = session
         self._granted = min(credit, CREDIT)
         self._sent = 0
@@ -53,6 +54,7 @@ class Subscriber:
     def start(self, receiver: Receiver) -> None:
         """Begin to push."""
         self.receiver = receiver
+        self.attached.set_result(True)
         self._task = asyncio.get_running_loop().create_task(self._pump(), name=f"unimsg xmpp consumer {self.name}")
 
     def grant(self, up_to: int) -> None:
@@ -195,7 +197,9 @@ class Subscriber:
         self._looks.clear()
 
     async def close(self, seen: int | None = None) -> None:
-        """Give back what is held: what came after `seen` uncounted."""
+        """Give back what is held: what came after `seen` uncounted. One that is just being attached is waited for."""
+        if not await self.attached:
+            return
         await self.stop()
         unseen = [] if seen is None else [number for number in self.held if number > seen]
         if unseen:
