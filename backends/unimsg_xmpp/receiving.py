@@ -150,11 +150,16 @@ class ServiceReceiver:
 
     async def _look(self) -> None:
         self._granted = max(self._granted, self._taken + self._credit)
-        await self.driver.call(element("credit", {"consumer": self.consumer, "up-to": self._granted, "look": True}))
+        try:
+            await self.driver.call(element("credit", {"consumer": self.consumer, "up-to": self._granted, "look": True}))
+        except ClosedError:
+            if self._failure is None:  # else the service has said before why there is no such consumer
+                raise
 
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[Any]:
         """Settle; of a closed receiver every token is stale."""
-        if self._closed or not settlements:
+        if self._closed or self._failure is not None or not settlements:
+            self.driver.check()
             return [each.token for each in settlements]
         return stale_of(await self.driver.call(settlement(self.consumer, settlements)))
 

@@ -86,7 +86,12 @@ async def test_rollbacks_count_too(connection: Connection) -> None:
         assert (await dead.receive()).body == "poison"
 
 
-async def test_bytes_that_are_no_stanza_become_a_letter_of_their_own(connection: Connection) -> None:
+async def test_bytes_that_are_no_stanza_become_a_letter_of_their_own(embedded_url: str) -> None:
+    async with unimsg.connect(embedded_url) as connection:  # the XMPP service lets no such bytes in
+        await _no_stanza(connection)
+
+
+async def _no_stanza(connection: Connection) -> None:
     driver = connection.link.driver
     sender = await driver.sender(QUEUE)
     await sender.send([Frame(b"<not a stanza", Route(QUEUE))])

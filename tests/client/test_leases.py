@@ -6,6 +6,8 @@ import threading
 import unimsg
 from unimsg import Queue
 
+from tests.urls import also
+
 QUEUE = Queue("q")
 
 
@@ -17,7 +19,7 @@ async def take(url: str, found: list[tuple[object, int]]) -> None:
 
 
 async def test_a_blocked_loop_loses_its_message_to_another_and_its_acknowledgement_is_stale(url: str) -> None:
-    url += "?lease=0.5"
+    url = also(url, "lease=0.5")
     async with unimsg.connect(url) as connection, connection.consumer(QUEUE, mode="individual") as consumer:
         async with connection.producer(QUEUE) as producer:
             await producer.send("x")
@@ -33,7 +35,7 @@ async def test_a_blocked_loop_loses_its_message_to_another_and_its_acknowledgeme
 
 
 async def test_a_loop_that_awaits_keeps_its_message_longer_than_the_lease(url: str) -> None:
-    url += "?lease=0.3"
+    url = also(url, "lease=0.3")
     async with unimsg.connect(url) as connection, connection.consumer(QUEUE, mode="individual") as consumer:
         async with connection.producer(QUEUE) as producer:
             await producer.send("x")

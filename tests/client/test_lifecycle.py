@@ -14,11 +14,11 @@ QUEUE = Queue("q")
 async def test_connections_and_all_they_make_may_be_awaited_or_entered(url: str) -> None:
     connection = await unimsg.connect(url)
     producer = await connection.producer(QUEUE)
-    consumer = await connection.consumer(QUEUE)
     session = await connection.session("client")
     browser = await connection.browse(QUEUE)
     await producer.send("x")
     assert [message.body async for message in browser] == ["x"]
+    consumer = await connection.consumer(QUEUE)
     assert (await consumer.receive()).body == "x"
     for thing in (browser, session, consumer, producer, connection, connection):
         await thing.close()

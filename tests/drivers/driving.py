@@ -13,13 +13,12 @@ from unimsg.destination import Destination
 from unimsg.driver import Delivery, Driver, Frame, Identity, Receiver, Route, Settlement
 from unimsg.registry import make_driver
 
+from tests.urls import also
+
+__all__ = ["LONG", "also", "eat", "frame", "identity", "opened", "post", "settle_all", "text_of", "texts"]
+
 LONG = 20.0
 """Seconds within which what must come comes, on the slowest machine."""
-
-
-def also(url: str, options: str) -> str:
-    """Return a URL with more options."""
-    return f"{url}{'&' if '?' in url else '?'}{options}"
 
 
 @asynccontextmanager

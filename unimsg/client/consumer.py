@@ -213,7 +213,7 @@ class Consumer(Generic[T]):
                         found = await receiver.receive(self._prefetch, 0)
                         if receiver is self._receiver:
                             self._buffer.extend(found)
-                        if not self._buffer and timeout != 0:
+                        if not self._buffer and timeout != 0 and self._state == "open":  # a look may take a while: it may be closed by now
                             await self._wait()
                     except Exception as error:
                         if self._state != "open":
