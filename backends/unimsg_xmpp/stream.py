@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import socket
@@ -164,6 +165,16 @@ class Stream:
             for name, value in _KEEPALIVE.items():
                 if hasattr(socket, name):
                     raw.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+            # Stock Prosody writes with Nagle's algorithm: its second small packet waits until we acknowledge the first,
+            # which a kernel delays by 40 ms (1,350 messages/s instead of many thousand). So acknowledge at once.
+            quick = getattr(socket, "TCP_QUICKACK", None)
+            if quick is not None:
+
+                def acknowledge() -> None:
+                    with contextlib.suppress(OSError):
+                        raw.setsockopt(socket.IPPROTO_TCP, quick, 1)
+
+                link.acknowledge = acknowledge
 
     async def close(self) -> None:
         """Close in order, waiting for the server two seconds at most; what was asked ends with ConnectionLostError. Again: nothing."""

@@ -60,6 +60,7 @@ class Link(ClientXMPP if TYPE_CHECKING else object):  # type: ignore[misc,unused
         self.failure: UnimsgError | None = None
         self.ended: Callable[[UnimsgError], None] | None = None
         self.writable: Callable[[bool], None] | None = None
+        self.acknowledge: Callable[[], None] | None = None
         self._taker = taker
         self._begun = begun
         self._taking = False
@@ -141,6 +142,8 @@ class Link(ClientXMPP if TYPE_CHECKING else object):  # type: ignore[misc,unused
         parser = self.parser
         if parser is None:
             return
+        if self.acknowledge is not None:
+            self.acknowledge()
         depth: int = self.xml_depth
         try:
             parser.feed(data)
