@@ -242,4 +242,6 @@ def source_of(found: Element) -> Source:
 def fits(size: int, limit: int) -> None:
     """Raise MessageTooLargeError for a stanza that no server would let through."""
     if size > limit:
-        raise MessageTooLargeError(f"the message has {size} bytes as a stanza; this connection carries at most {limit} (options stanza, max_message_bytes)", size, limit)
+        raise MessageTooLargeError(
+            f"the message has {size} bytes as a stanza; this connection carries at most {limit} (options stanza, max_message_bytes)", size, limit
+        )

@@ -161,7 +161,11 @@ class ServiceReceiver:
         if self._closed or self._failure is not None or not settlements:
             self.driver.check()
             return [each.token for each in settlements]
-        return stale_of(await self.driver.call(settlement(self.consumer, settlements)))
+        try:
+            return stale_of(await self.driver.call(settlement(self.consumer, settlements)))
+        except ClosedError:  # the service has ended this consumer meanwhile
+            self.driver.check()
+            return [each.token for each in settlements]
 
     async def extend(self, tokens: Sequence[Any], seconds: float) -> Sequence[Any]:
         """Hold deliveries for `seconds` from now even if this connection goes silent."""

@@ -159,7 +159,8 @@ class Subscriber:
 
     def tokens(self, numbers: Iterable[int]) -> tuple[list[int], list[int]]:
         """Return which numbers are held, and which are not (settled before, taken back, or never delivered)."""
-        held, stale = [], []
+        held: list[int] = []
+        stale: list[int] = []
         for number in numbers:
             (held if number in self.held else stale).append(number)
         return held, stale
