@@ -4,9 +4,8 @@ import asyncio
 import threading
 
 import unimsg
-from unimsg import Queue
-
 from tests.urls import also
+from unimsg import Queue
 
 QUEUE = Queue("q")
 

@@ -8,12 +8,11 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+from tests.urls import also
 from unimsg import wire
 from unimsg.destination import Destination
 from unimsg.driver import Delivery, Driver, Frame, Identity, Receiver, Route, Settlement
 from unimsg.registry import make_driver
-
-from tests.urls import also
 
 __all__ = ["LONG", "also", "eat", "frame", "identity", "opened", "post", "settle_all", "text_of", "texts"]
 
