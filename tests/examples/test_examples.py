@@ -1,4 +1,4 @@
-"""Every example runs as it stands on both doors of the embedded broker, and says what it is there to show."""
+"""Every example runs as it stands on every backend, and says what it is there to show."""
 
 import subprocess
 import sys
@@ -24,10 +24,9 @@ SHOWN = {
 }
 
 
-@pytest.mark.parametrize("url", ["memory://", "sqlite:///{folder}/example.db"], ids=["memory", "sqlite"])
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_runs(example: Path, url: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-W", "error", str(example), url.format(folder=tmp_path)]
+    command = [sys.executable, "-W", "error", str(example), url]
 
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False)
 
