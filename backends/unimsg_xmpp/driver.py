@@ -120,8 +120,11 @@ class ServiceDriver:
         except BaseException as error:
             self._state = "closed"
             await stream.close()
+            # The first time a failure is an answer; later it is a trouble that passes (the server is being restarted).
             if isinstance(error, ConnectionLostError) and not self._opened_once:
                 raise ConnectionFailedError(str(error)) from error
+            if isinstance(error, ConnectionFailedError) and self._opened_once and not isinstance(error, ConnectionLostError):
+                raise ConnectionLostError(str(error)) from error
             raise
         self._state, self._opened_once, self._on_lost = "open", True, on_lost
         self._beat = asyncio.get_running_loop().create_task(self._beats(), name="unimsg xmpp heartbeat")
