@@ -29,8 +29,8 @@ def test_help_teaches_by_examples(verb: list[str], capsys: pytest.CaptureFixture
     assert f"  unimsg {verb[0] if verb else 'publish'}" in said.out.partition("examples:")[2]
 
 
-def test_there_are_ten_verbs() -> None:
-    assert VERBS == ["publish", "listen", "request", "browse", "list", "purge", "delete", "doctor", "backends", "demo"]
+def test_the_verbs() -> None:
+    assert VERBS == ["publish", "listen", "request", "browse", "list", "purge", "delete", "doctor", "serve", "testing", "backends", "demo"]
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def test_a_backend_is_installed_like_anybody_elses(name: str) -> None:
 
 def test_every_entry_point_is_there_and_installed() -> None:
     for value in POINTS.values():
-        module, _, attribute = value.partition(":")
+        module, _, attribute = value.partition(" ")[0].partition(":")
         assert callable(getattr(importlib.import_module(module), attribute))
     installed = {point.name: point.value for point in entry_points(group="unimsg.backends") if point.dist is not None and point.dist.name == "unimsg"}
     assert installed == POINTS, "pyproject.toml changed since it was installed: make venv"

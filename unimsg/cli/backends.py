@@ -113,5 +113,11 @@ def markdown(able: Mapping[str, Capabilities]) -> str:
     """Return the table of capabilities for a document."""
     lines = [f"| feature | {' | '.join(f'`{scheme}://`' for scheme in able)} |", f"|---|{'---|' * len(able)}"]
     lines += [f"| `{name}`: {meaning} | {' | '.join(_levels(able, name))} |" for name, meaning in FEATURES.items()]
-    sizes = ("no limit known" if known.limits.max_message_bytes is None else f"{known.limits.max_message_bytes / 2**20:g} MiB" for known in able.values())
+    sizes = ("no limit known" if known.limits.max_message_bytes is None else size(known.limits.max_message_bytes) for known in able.values())
     return "\n".join([*lines, f"| largest message, if the URL says no other | {' | '.join(sizes)} |"]) + "\n"
+
+
+def size(count: int) -> str:
+    """Return a number of bytes as people read it."""
+    unit, name = (2**20, "MiB") if count >= 2**20 else (2**10, "KiB")
+    return f"{count / unit:.4g} {name}"
