@@ -55,6 +55,10 @@ class Ejabberd(Server):
         # distribution, no cookie.
         return [program("erl"), "-noinput", "+K", "true", "+P", "250000", "-mnesia", "dir", f'"{self.folder / "mnesia"}"', "-s", "ejabberd"], env
 
+    def port_opened(self, log: str, port: int) -> bool:
+        """It says for each listener where it listens."""
+        return f" connections at {self.host}:{port} for " in log  # TCP or TLS
+
     def port_taken(self, log: str) -> bool:
         """It says so, and ends or goes on without that port."""
         return "eaddrinuse" in log or "address already in use" in log

@@ -40,7 +40,7 @@ class Process:
             )
         line = _there(self._guard.stdout).readline()
         if not line:
-            self._guard.wait()
+            self.wait()
             raise FileNotFoundError(f"{command[0]} did not start: {log.read_text(errors='replace').strip().splitlines()[-1:]}")
         self.pid = int(line)
 

@@ -46,6 +46,10 @@ class Prosody(Server):
         path.write_text(self._configuration(), encoding="utf-8")
         return [program("prosody"), "-F", "--config", str(path)], dict(os.environ)
 
+    def port_opened(self, log: str, port: int) -> bool:
+        """It says for each service where it listens."""
+        return f"on [{self.host}]:{port}\n" in log
+
     def port_taken(self, log: str) -> bool:
         """It says so and goes on without that port."""
         return "Failed to open server port" in log
