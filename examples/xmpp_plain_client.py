@@ -8,6 +8,7 @@ import asyncio
 import uuid
 import xml.etree.ElementTree as ET
 from datetime import UTC, datetime
+from typing import Any
 
 import slixmpp
 from slixmpp.xmlstream.handler import Callback
@@ -27,11 +28,12 @@ class Client(slixmpp.ClientXMPP):
 
     async def ask(self, name: str, attributes: dict[str, str], *children: ET.Element) -> ET.Element:
         """Send one request of the protocol; the answer's element, or IqError with the service's reason."""
-        iq = self.make_iq_set(ito=self.service)
+        iq: Any = self.make_iq_set(ito=self.service)
         payload = ET.SubElement(iq.xml, f"{{{QUEUE}}}{name}", attributes)
         payload.extend(children)
         answer = await iq.send()
-        return answer.xml[0] if len(answer.xml) else answer.xml
+        found: ET.Element = answer.xml[0] if len(answer.xml) else answer.xml
+        return found
 
     async def open(self) -> None:
         await self.ready.wait()
@@ -45,7 +47,7 @@ class Client(slixmpp.ClientXMPP):
         ET.SubElement(envelope, f"{{{WIRE}}}body", {"type": "text"}).text = text
         await self.ask("submit", {}, envelope)
 
-    def delivered(self, iq: slixmpp.Iq) -> None:
+    def delivered(self, iq: Any) -> None:
         deliver = iq.xml[0]
         if iq["from"] == self.service:
             for place, envelope in enumerate(deliver):

@@ -115,9 +115,12 @@ def failure_details(error: BaseException) -> dict[str, object]:
     return {"error": _row(error).name, "text": text, **_details(error)}
 
 
-def failure_of(place: int, error: BaseException) -> str:
-    """Return a `<failed/>`: one message of a submission that was refused, while others were taken."""
-    return element("failed", {"at": place, **failure_details(error)}, nested=True)
+def failure_of(place: int, error: BaseException, *, wordy: bool = True) -> str:
+    """Return a `<failed/>`: one message of a submission that was refused, while others were taken; its text only if `wordy`."""
+    details = failure_details(error)
+    if not wordy:
+        del details["text"]
+    return element("failed", {"at": place, **details}, nested=True)
 
 
 def _build(row: Row, text: str, details: Mapping[str, str]) -> UnimsgError:

@@ -20,6 +20,7 @@ from unimsg_xmpp.stream import escape
 __all__ = [
     "CREDIT",
     "LEASE",
+    "MANY",
     "NAMESPACE",
     "PACKED_BYTES",
     "PACKED_COUNT",
@@ -37,6 +38,7 @@ __all__ = [
     "source_attributes",
     "source_of",
     "unpack",
+    "unpack_each",
 ]
 
 NAMESPACE = "urn:unimsg:queue:1"
@@ -148,8 +150,8 @@ def ranges(values: Iterable[int]) -> str:
     return " ".join(out)
 
 
-def numbers(text: str) -> list[int]:
-    """Read what `ranges` writes; at most 100,000 numbers. Raises BadRequestError."""
+def numbers(text: str, most: int = MANY) -> list[int]:
+    """Read what `ranges` writes; at most `most` numbers. Raises BadRequestError."""
     found: list[int] = []
     for part in text.split():
         match = _RANGE.fullmatch(part)
@@ -157,8 +159,8 @@ def numbers(text: str) -> list[int]:
             raise BadRequestError(f"{part!r:.40} is no number and no range such as 1-50")
         first = int(match[1])
         last = int(match[2] or first)
-        if last < first or last - first + len(found) >= MANY:
-            raise BadRequestError(f"{part!r:.40}: a list names at most {MANY} deliveries, in ranges that go up")
+        if last < first or last - first + len(found) >= most:
+            raise BadRequestError(f"{part!r:.40}: a request names at most {MANY} deliveries, in ranges that go up")
         found.extend(range(first, last + 1))
     return found
 
@@ -172,7 +174,9 @@ def pack(frames: Sequence[bytes], *, zlib: bool) -> str:
     Bytes that are no stanza of ours travel in batches only. Raises MessageFormatError.
     """
     if zlib and (len(frames) > 1 or len(frames[0]) > 600 or not frames[0].startswith(_MESSAGE_OPEN)):
-        return wire.encode_batch(frames).decode()
+        packed = wire.encode_batch(frames).decode()
+        if len(frames) > 1 or len(packed) < len(frames[0]) or not frames[0].startswith(_MESSAGE_OPEN):
+            return packed  # what cannot be deflated grows by a third in base64: alone, it travels as it is
     out: list[str] = []
     for frame in frames:
         if not (frame.startswith(_MESSAGE_OPEN) and frame.endswith(_MESSAGE_CLOSE)):
@@ -184,13 +188,29 @@ def pack(frames: Sequence[bytes], *, zlib: bool) -> str:
 def unpack(found: Element) -> list[bytes]:
     """Return the stanzas in an element: of batches as they were written, of envelopes in canonical form. Raises WireFormatError."""
     frames: list[bytes] = []
+    for frame in unpack_each(found):
+        if not isinstance(frame, bytes):
+            raise frame
+        frames.append(frame)
+    return frames
+
+
+def unpack_each(found: Element, most: int = wire.MAX_BATCH_COUNT) -> list[bytes | WireFormatError]:
+    """Return the same, with an error in the place of each envelope that cannot be read.
+
+    Raises WireFormatError for a batch that is none, for more than `most` stanzas, and for none.
+    """
+    frames: list[bytes | WireFormatError] = []
     for kid in found:
         if kid.tag == _BATCH:
             frames += wire.decode_batch_element(kid)
         elif kid.tag == _ENVELOPE:
-            frames.append(wire.encode(wire.decode_element(kid)))
-        if len(frames) > wire.MAX_BATCH_COUNT:
-            raise WireFormatError(f"more than {wire.MAX_BATCH_COUNT} stanzas at once")
+            try:
+                frames.append(wire.encode(wire.decode_element(kid)))
+            except WireFormatError as error:
+                frames.append(error)
+        if len(frames) > most:
+            raise WireFormatError(f"<{named(found)}> holds more than {most} stanzas: send fewer at once")
     if not frames:
         raise WireFormatError(f"<{named(found)}> holds neither an <envelope> nor a <batch> of {wire.NAMESPACE}")
     return frames
