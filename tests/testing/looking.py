@@ -1,10 +1,13 @@
-"""How these tests look at processes and sockets from outside."""
+"""How these tests look at processes and sockets from outside, and try what was started."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import unimsg
 
 LONG = 30.0
 """Seconds within which what must happen happens, on the slowest machine."""
@@ -43,3 +46,9 @@ def listening(pid: int) -> set[str]:
             if fields[3] == state and fields[9] in own:
                 found.add(fields[1])
     return found
+
+
+async def send(connection: unimsg.Connection, destination: unimsg.Queue[Any], body: str) -> None:
+    """Send one message."""
+    async with connection.producer(destination) as producer:
+        await producer.send(body)

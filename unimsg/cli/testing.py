@@ -25,6 +25,9 @@ MORE = """Starts the broker's own server and what unimsg needs beside it, all on
 line, a URL that works, on the standard output; stays until Ctrl-C or SIGTERM, then stops everything and removes the folder. `make
 brokers` installs the servers."""
 
+KINDS = {"prosody": "XMPP", "ejabberd": "XMPP"}
+"""What can be started; said here too, because `unimsg --help` loads no launcher."""
+
 _LOOK = 0.5
 """Seconds between two looks at whether all still runs."""
 
@@ -34,7 +37,7 @@ def add(verbs: Any) -> None:
     parser = add_verb(verbs, "testing", "start a real broker here, to try things with", MORE, EXAMPLES, run)
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=Parser)
     up: Parser = actions.add_parser("up", help="start it and stay", description=MORE, epilog=f"examples:\n{EXAMPLES}\n\n{EXIT_CODES}")
-    up.add_argument("kind", metavar="KIND", choices=("prosody", "ejabberd"), help="prosody or ejabberd (XMPP)")
+    up.add_argument("kind", metavar="KIND", choices=tuple(KINDS), help=", ".join(f"{kind} ({protocol})" for kind, protocol in KINDS.items()))
     up.add_argument("--user", default="alice", metavar="NAME", help="the account that the URL is for (%(default)s)")
     up.add_argument("--password", metavar="PASSWORD", help="its password (default: one made at random)")
     up.add_argument("--store", metavar="URL", help="where the service keeps messages: sqlite:///FILE (default: a file in the folder), or memory://")
