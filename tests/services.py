@@ -9,10 +9,9 @@ from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from unimsg.testing import Server
 from unimsg_xmpp.service.access import Access, rule_of
 from unimsg_xmpp.service.service import Service
-
-from unimsg.testing import Server
 
 __all__ = ["Hall"]
 

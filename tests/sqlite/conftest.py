@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unimsg_embedded import SqliteDriver
 
 from unimsg.driver import Identity
 from unimsg.registry import URL
+from unimsg_embedded import SqliteDriver
 
 Connect = Callable[..., Awaitable[SqliteDriver]]
 

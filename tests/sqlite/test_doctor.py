@@ -6,10 +6,9 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from unimsg_embedded import SqliteDriver
-
 from unimsg.driver import Finding, Identity, Source
 from unimsg.registry import URL
+from unimsg_embedded import SqliteDriver
 
 from .conftest import Connect
 from .tools import Program, Q, send

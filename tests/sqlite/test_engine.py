@@ -8,11 +8,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from unimsg_embedded import SqliteDriver
 
 from unimsg.destination import Queue, TemporaryQueue, Topic
 from unimsg.driver import Outcome, Settlement, Source
 from unimsg.errors import ClosedError, InvalidDestinationError, MessageFormatError
+from unimsg_embedded import SqliteDriver
 
 from .conftest import Connect
 from .tools import Q, drain, frame, send, texts

@@ -11,12 +11,12 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from unimsg_embedded import SqliteDriver
 
 from unimsg.broker.sqlite_file import APPLICATION, VERSION
 from unimsg.driver import Identity
 from unimsg.errors import IllegalStateError, InvalidURLError, StoreError
 from unimsg.registry import URL
+from unimsg_embedded import SqliteDriver
 
 from .conftest import Connect
 from .tools import drain, send

@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from unimsg_embedded import SqliteDriver, sqlite_engine
 
 from unimsg.destination import TemporaryQueue, Topic
 from unimsg.driver import Outcome, Settlement, Source
 from unimsg.errors import IllegalStateError, InvalidClientIDError, InvalidDestinationError
+from unimsg_embedded import SqliteDriver, sqlite_engine
 
 from .conftest import Connect
 from .tools import Program, Q, drain, send, texts

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from unimsg_embedded import SqliteDriver
-
 from unimsg.destination import Destination, Queue
 from unimsg.driver import Delivery, Frame, Route, Settlement, Source
+from unimsg_embedded import SqliteDriver
 
 Q = Queue("q")
 

@@ -52,7 +52,9 @@ def add(verbs: Any) -> None:
     """Add the verb."""
     parser = add_verb(verbs, "serve", "serve queues and subscriptions to the clients of an XMPP server", MORE, EXAMPLES, run)
     parser.add_argument("url", nargs="?", default=os.environ.get("UNIMSG_URL"), metavar="URL", help="where to serve (default: the environment's UNIMSG_URL)")
-    parser.add_argument("--store", default="sqlite:///unimsg.db", metavar="URL", help="where messages are kept: sqlite:///FILE (default: %(default)s), or memory://")
+    parser.add_argument(
+        "--store", default="sqlite:///unimsg.db", metavar="URL", help="where messages are kept: sqlite:///FILE (default: %(default)s), or memory://"
+    )
     parser.add_argument("--allow", action="append", default=[], metavar="WHO[=RIGHTS[:PLACE]]", help="who may do what; may be said several times")
     parser.add_argument("--acl", type=Path, metavar="FILE", help="a TOML file that says who may do what")
     parser.add_argument("--lease", type=seconds, default=30.0, metavar="SECONDS", help="how long a silent client keeps what it holds (default: %(default)g)")
