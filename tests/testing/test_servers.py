@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import subprocess
@@ -179,3 +180,12 @@ def test_a_server_does_not_outlive_a_program_that_is_killed(kind: str) -> None:
 
         until(lambda: not alive(int(pid)), "ended")
         until(lambda: not Path(folder).exists(), "removed")
+
+
+@pytest.mark.parametrize("storage", ["internal", "memory", "sql"])
+@pytest.mark.parametrize("limits", ["open", "stock"])
+@kinds
+def test_each_way_to_configure_it_is_one_that_it_takes(kind: str, limits: str, storage: str) -> None:
+    with LAUNCHERS[kind](limits=limits, pubsub_storage=storage, max_stanza=50_000, node_creators=["alice"], users=["alice"]) as server:
+        said = server.log.read_text()
+        assert re.findall(r".*(?:\[error\]| error\t| warn\t|\[warning\]).*", said) == []

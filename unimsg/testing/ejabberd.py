@@ -108,7 +108,7 @@ class Ejabberd(Server):
             "shaper_rules": {
                 "c2s_shaper": [{"none": "admin"}, {"normal": "all"}],
                 "max_user_sessions": 10 if stock else 1000,
-                "max_user_offline_messages": [{5000: "admin"}, {100: "all"}] if stock else "infinity",
+                "max_user_offline_messages": 100 if stock else "infinity",
             },
             "acl": {"admin": {"user": [f"admin@{self.domain}"]}, "local": {"user_regexp": ""}, "creators": creators},
             "access_rules": {"local": {"allow": "local"}, "configure": {"allow": "admin"}, "pubsub_createnode": {"allow": "creators"}},
