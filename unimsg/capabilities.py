@@ -40,6 +40,7 @@ FEATURES: dict[str, str] = {
     "inspect": "names, depths and consumers of destinations",
     "purge": "empty a destination",
     "client_id": "one live connection per client id",
+    "direct": "queues named xmpp:ADDRESS: straight to a person or a program there",
 }
 """Every feature there is, and what it means."""
 

@@ -86,6 +86,11 @@ class Destination(Generic[T_co]):
         """Tell whether this is for listening only."""
         return False
 
+    @property
+    def feature(self) -> str:
+        """Return what a backend must be able to do for it, a name of `unimsg.capabilities.FEATURES`."""
+        return "topic" if self.is_topic else "queue"
+
     def __str__(self) -> str:
         return self._text
 
@@ -108,6 +113,11 @@ class Queue(Destination[T_co]):
 
     __slots__ = ()
     kind = "queue"
+
+    @property
+    def feature(self) -> str:
+        """Return `queue`, or `direct` for one whose name is an address (RFC 5122)."""
+        return "direct" if self.name.startswith("xmpp:") else "queue"
 
 
 class Topic(Destination[T_co]):

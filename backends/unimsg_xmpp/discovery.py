@@ -31,7 +31,7 @@ async def items_of(stream: Stream, jid: str) -> list[str]:
         answer = await stream.request(jid, "get", f'<query xmlns="{ITEMS}"/>', 5.0)
     except (StanzaError, TimeoutError):
         return []
-    return [jid for item in answer.iter(f"{{{ITEMS}}}item") if (jid := item.get("jid")) and not item.get("node")]
+    return [found for item in answer.iter(f"{{{ITEMS}}}item") if (found := item.get("jid")) and not item.get("node")]
 
 
 async def find_service(stream: Stream, domain: str) -> str:

@@ -80,7 +80,7 @@ class Session:
         """Build and open a producer."""
         self._check()
         if destination is not None:
-            self.capabilities.require("topic" if destination.is_topic else "queue", str(destination))
+            self.capabilities.require(destination.feature, str(destination))
         producer: Producer[T] = Producer(self, self._connection.stamper, destination, defaults)
         await producer.open()
         self._producers.append(producer)

@@ -54,7 +54,7 @@ def source_of(
     elif subscription is not None:
         raise ValueError(f"{what}: subscription= goes with durable=True or shared=True")
     needs = {
-        "topic" if destination.is_topic else "queue": True,
+        destination.feature: True,
         "topic.pattern": destination.is_pattern,
         "subscription.durable": durable,
         "subscription.shared": shared,
