@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element
 
 from unimsg.driver import DestinationInfo, Frame
-from unimsg.errors import ClosedError, ResourceAllocationError, UnimsgError
+from unimsg.errors import ClosedError, MessageFormatError, ResourceAllocationError, UnimsgError
 from unimsg_xmpp.protocol import PACKED_BYTES, STANZA, destination_of, element, pack
 
 if TYPE_CHECKING:
@@ -40,6 +41,11 @@ class Looking:
         self._session = session
         self._browses: dict[str, Browse] = {}
         self._begun = 0
+
+    @property
+    def any(self) -> bool:
+        """Tell whether there are browses that somebody may go on with."""
+        return bool(self._browses)
 
     async def browse(self, kid: Element) -> str:
         """Begin a browse, go on with one (`more`), or end one (`end`)."""
@@ -108,13 +114,10 @@ class Looking:
 
     async def _forget(self, name: str) -> None:
         browse = self._browses.pop(name, None)
-        if browse is not None and (not browse.busy or name not in self._browses):
-            with_close = getattr(browse.frames, "aclose", None)
-            if with_close is not None:
-                try:
-                    await with_close()
-                except RuntimeError:  # a page of it is being read; that ends it
-                    return
+        close = getattr(browse.frames, "aclose", None) if browse is not None else None
+        if close is not None:
+            with contextlib.suppress(RuntimeError):  # a page of it is being read: that one is the last
+                await close()
 
     async def sweep(self, now: float) -> None:
         """Forget what nobody goes on with."""
@@ -130,17 +133,21 @@ class Looking:
 async def listed(session: Session, kid: Element) -> str:
     """Return a page of the places that the asker may know of, in order of name; `after` is what the last page called `more`."""
     after = kid.get("after")
-    found = sorted((_key(info), info) for info in await session.driver.inspect() if session.knows(info.destination))
+    found = sorted((info for info in await session.driver.inspect() if session.knows(info.destination)), key=_key)
     places: list[str] = []
     size = 0
     last = more = None
-    for key, info in found:
+    for info in found:
+        key = _key(info)
         if after is not None and key <= after:
             continue
         if len(places) >= PLACES or size > PACKED_BYTES:
             more = last
             break
-        places.append(_place(info))
+        try:
+            places.append(_place(info))
+        except MessageFormatError:
+            continue  # somebody beside us named a queue so that XML cannot say it
         size += len(places[-1])
         last = key
     return element("contents", {"more": more}, "".join(places))

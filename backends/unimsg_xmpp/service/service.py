@@ -18,20 +18,19 @@ import random
 import re
 import time
 import uuid
-from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
 from xml.etree.ElementTree import Element
 
 from unimsg.driver import Driver, Identity
-from unimsg.errors import IllegalStateError, InvalidClientIDError, InvalidURLError, ResourceAllocationError, SecurityError, UnimsgError
+from unimsg.errors import ConnectionLostError, IllegalStateError, InvalidClientIDError, InvalidURLError, ResourceAllocationError, SecurityError, UnimsgError
 from unimsg.registry import URL, make_driver
 from unimsg.wire import NAMESPACE as ENVELOPES
 from unimsg_xmpp.conditions import NoSessionError, refusal_of
 from unimsg_xmpp.discovery import features_of
 from unimsg_xmpp.protocol import CREDIT, LEASE, NAMESPACE, STANZA, BadRequestError, element, named, seconds
 from unimsg_xmpp.service.access import Access, bare_of
+from unimsg_xmpp.service.limits import Limits
 from unimsg_xmpp.service.session import Session
 from unimsg_xmpp.settings import settings_of
 from unimsg_xmpp.stream import Stream, escape
@@ -46,18 +45,6 @@ SWEEP = 1.0
 _CONNECTION = re.compile(r"[0-9A-Za-z_-]{8,64}")
 
 
-class Limits(NamedTuple):
-    """What a client may cost."""
-
-    sessions: int = 1000
-    sessions_each: int = 100
-    consumers: int = 10_000
-    requests: int = 256
-    submitted_bytes: int = 64 * 2**20
-    commit_bytes: int = 16 * 2**20
-    browses: int = 16
-
-
 class Service:
     """Serve a store to the clients of an XMPP server."""
 
@@ -69,7 +56,7 @@ class Service:
         if not self.settings.component and self.settings.resource is None:
             self.settings = replace(self.settings, resource="unimsg")
         self.url = parsed
-        self.access = access
+        self._access = access
         self.limits = limits
         self.instance = uuid.uuid4().hex
         self._store = store
@@ -82,7 +69,8 @@ class Service:
         self._lost: asyncio.Future[BaseException] | None = None
         self._main: asyncio.Task[None] | None = None
         self._lock: int | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._entering = asyncio.Lock()
+        self._openings: dict[str, asyncio.Task[None]] = {}
         self.stream = Stream(
             self.settings,
             on_iq=self._iq,
@@ -102,6 +90,21 @@ class Service:
     def sessions(self) -> int:
         """Return how many sessions there are."""
         return len(self._sessions)
+
+    @property
+    def access(self) -> Access:
+        """Return the access list."""
+        return self._access
+
+    @access.setter
+    def access(self, access: Access) -> None:
+        """Take another access list: sessions and consumers that it does not allow end."""
+        self._access = access
+        for jid, session in list(self._sessions.items()):
+            if access.knows(bare_of(jid)):
+                session.permit(access)
+            else:
+                self._dismiss(session, "it was taken off the access list")
 
     # Life.
 
@@ -201,9 +204,6 @@ class Service:
             for jid in self._sessions:
                 self.stream.send(f'<presence type="unavailable"{self._own} to="{escape(jid)}"/>')
         await self._end_all()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.stream.close()
         self._unlock()
 
@@ -217,6 +217,10 @@ class Service:
         return f' from="{self.settings.domain}"' if self.settings.component else ""
 
     async def _end_all(self) -> None:
+        openings = list(self._openings.values())
+        for task in openings:
+            task.cancel()
+        await asyncio.gather(*openings, return_exceptions=True)
         for session in list(self._sessions.values()):
             self._end(session, "the service's stream ended")
         while self._ended:
@@ -242,6 +246,9 @@ class Service:
             session = self._sessions.get(jid)
             if session is not None:
                 self._end(session, "it went away")
+            opening = self._openings.get(jid)
+            if opening is not None:
+                opening.cancel()
             if "/" not in jid:
                 for full, each in list(self._sessions.items()):
                     if kind == "unavailable" and bare_of(full) == jid:
@@ -265,7 +272,7 @@ class Service:
         elif not self.access.knows(bare_of(jid)):
             self._refuse(iq, SecurityError(f"{bare_of(jid)} is not in the service's access list"))
         elif name == "open":
-            self._do(self._open(iq, kid, jid))
+            self._begin(iq, kid, jid)
         elif jid in self._sessions:
             self._sessions[jid].request(iq, kid)
         else:
@@ -282,16 +289,21 @@ class Service:
         else:
             self.stream.refuse(iq, "cancel", "conflict")
 
-    def _do(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work, name="unimsg xmpp open")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
     # Sessions.
+
+    def _begin(self, iq: Element, kid: Element, jid: str) -> None:
+        """Open a session, one at a time for each address."""
+        if jid in self._openings:
+            self._refuse(iq, ResourceAllocationError("a session of this address is being opened already"))
+            return
+        task = asyncio.get_running_loop().create_task(self._open(iq, kid, jid), name="unimsg xmpp open")
+        self._openings[jid] = task
+        task.add_done_callback(lambda _: self._openings.pop(jid, None))
 
     async def _open(self, iq: Element, kid: Element, jid: str) -> None:
         try:
-            payload = await self._opened(kid, jid)
+            async with self._entering:
+                payload = await self._opened(kid, jid)
         except Exception as error:
             if not isinstance(error, UnimsgError):
                 log.error("%s: a session could not be opened", jid, exc_info=error)
@@ -307,12 +319,14 @@ class Service:
             raise BadRequestError("a client id has 1 to 128 characters")
         lease = min(max(seconds(kid, "lease", self._lease), 0.1), 3600.0)
         for other, session in list(self._sessions.items()):
+            if bare_of(other) != bare and (session.connection_id.startswith(connection) or connection.startswith(session.connection_id)):
+                # The names of temporary destinations start with it, and are known to others.
+                raise InvalidClientIDError(f"the connection id {connection} is another's, or too like one")
             if other == jid or session.connection_id == connection:
-                if bare_of(other) != bare:
-                    raise InvalidClientIDError(f"the connection id {connection} is another's")
                 if other != jid:
-                    self.stream.send(f'<presence type="unavailable"{self._own} to="{escape(other)}"/>')
-                self._end(session, "its client has opened another")
+                    self._dismiss(session, "its client has opened another")
+                else:
+                    self._end(session, "its client has opened another")
                 await session.end()
         if len(self._sessions) >= self.limits.sessions or sum(bare_of(other) == bare for other in self._sessions) >= self.limits.sessions_each:
             raise ResourceAllocationError("too many sessions")
@@ -326,7 +340,7 @@ class Service:
         holder: list[Session] = []
         await driver.open(lambda error: holder[0].gone(f"the store is lost: {error}") if holder else None)
         zlib = kid.get("packing") == "zlib"
-        session = Session(jid, connection, self.stream, driver, self.access, self.limits, zlib=zlib, lease=lease, on_end=self._end)
+        session = Session(jid, connection, client_id, self.stream, driver, self.access, self.limits, zlib=zlib, lease=lease, on_end=self._end)
         holder.append(session)
         self._sessions[jid] = session
         values = {
@@ -337,6 +351,12 @@ class Service:
             "stanza": STANZA,
         }
         return element("opened", values)
+
+    def _dismiss(self, session: Session, why: str) -> None:
+        """End a session whose client does not know yet."""
+        with contextlib.suppress(ConnectionLostError):
+            self.stream.send(f'<presence type="unavailable"{self._own} to="{escape(session.jid)}"/>')
+        self._end(session, why)
 
     def _end(self, session: Session, why: str) -> None:
         if self._sessions.get(session.jid) is session:

@@ -1,7 +1,7 @@
 """One client's session: its requests carried out on an inner driver, each answered once.
 
-Submissions have a lane of their own, in order: those that wait together are one operation of the broker, and one that
-blocks holds up nothing else. All other requests run beside each other. The protocol: docs/xmpp-service.md.
+Submissions have a lane of their own (`submissions`); all other requests run beside each other, and each begins before the
+next is looked at: what it names is claimed at once. The protocol: docs/xmpp-service.md.
 """
 
 from __future__ import annotations
@@ -10,70 +10,50 @@ import asyncio
 import logging
 import re
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 from xml.etree.ElementTree import Element
 
-from unimsg.deadletter import dead_queue, letter
 from unimsg.destination import Destination
-from unimsg.driver import DestinationInfo, Driver, Frame, Outcome, Receiver, Sender, Settlement
+from unimsg.driver import Delivery, Driver, Outcome
 from unimsg.errors import (
     ClosedError,
     ConnectionLostError,
     IllegalStateError,
     InvalidDestinationError,
-    PartialSendError,
     ResourceAllocationError,
-    TransactionRolledBackError,
+    SecurityError,
     UnimsgError,
 )
-from unimsg_xmpp.conditions import failure_of, refusal_of
-from unimsg_xmpp.protocol import (
-    CREDIT,
-    PACKED_BYTES,
-    BadRequestError,
-    destination_of,
-    element,
-    flag,
-    named,
-    number,
-    numbers,
-    pack,
-    ranges,
-    seconds,
-    source_of,
-    unpack,
-)
+from unimsg_xmpp.conditions import refusal_of
+from unimsg_xmpp.protocol import CREDIT, BadRequestError, destination_of, element, flag, named, number, numbers, seconds, source_of
 from unimsg_xmpp.service.access import Access, bare_of
-from unimsg_xmpp.service.routes import frame_of
+from unimsg_xmpp.service.looking import Looking, listed
+from unimsg_xmpp.service.settling import bury, settle, stale_text
+from unimsg_xmpp.service.submissions import Submissions
 from unimsg_xmpp.service.subscriber import Subscriber, ended
+from unimsg_xmpp.service.transactions import Transactions
 from unimsg_xmpp.stream import Stream
 
 if TYPE_CHECKING:
-    from unimsg_xmpp.service.service import Limits
+    from unimsg_xmpp.service.limits import Limits
 
 __all__ = ["Session"]
 
 log = logging.getLogger("unimsg")
-TOGETHER = 2000
-"""Messages of waiting submissions that are one operation of the broker."""
-PAGE = 50
-PLACES = 200
-IDLE_BROWSE = 60.0
-_NAME = re.compile(r"[0-9A-Za-z._:-]{1,64}")
-_OUTCOMES = {outcome.value: outcome for outcome in Outcome}
-
-Submission = tuple[Element, list[Frame], dict[int, Exception], int]
 
 
 class Session:
     """One client, by its full JID."""
 
+    name = re.compile(r"[0-9A-Za-z._:-]{1,64}")
+    """What a consumer or a transaction may be called."""
+
     def __init__(
         self,
         jid: str,
         connection_id: str,
+        client_id: str | None,
         stream: Stream,
         driver: Driver,
         access: Access,
@@ -86,46 +66,80 @@ class Session:
         self.jid = jid
         self.bare = bare_of(jid)
         self.connection_id = connection_id
+        self.client_id = client_id
         self.stream = stream
         self.driver = driver
         self.zlib = zlib
         self.lease = lease
-        self.seen = time.monotonic()
+        self.access = access
+        self.limits = limits
         self.alive = True
-        self._access = access
-        self._limits = limits
+        self.silent = False
+        self.subscribers: dict[str, Subscriber] = {}
+        self.unanswered: dict[asyncio.Future[Element], float] = {}
+        """What was delivered and not answered, by when: in order of time."""
+        self._seen = time.monotonic()
         self._on_end = on_end
-        self._sender: Sender | None = None
-        self._subscribers: dict[str, Subscriber] = {}
-        self._submissions: deque[Submission] = deque()
-        self._submitted_bytes = 0
-        self._submitting: asyncio.Task[None] | None = None
+        self._submissions = Submissions(self)
+        self._transactions = Transactions(self)
+        self._looking = Looking(self)
         self._open_requests = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._commits: dict[str, tuple[list[Frame], list[tuple[str, list[tuple[Outcome, float, list[int]]]]], int]] = {}
-        self._browses: dict[str, tuple[AsyncIterator[Frame], float]] = {}
-        self._browsed = 0
         self._ending: asyncio.Task[None] | None = None
+
+    # Rights.
+
+    def check(self, right: str, destination: Destination[Any]) -> None:
+        """Raise SecurityError without the right; temporary destinations are for sending to, and for their own connection."""
+        if not destination.is_temporary:
+            self.access.check(self.bare, right, destination)
+        elif right != "publish" and not destination.name.startswith(self.connection_id):
+            raise InvalidDestinationError(f"{destination} belongs to another connection: others may only send to it")
+
+    def knows(self, destination: Destination[Any]) -> bool:
+        """Tell whether this client may hear that a destination is there."""
+        if destination.is_temporary:
+            return destination.name.startswith(self.connection_id)
+        return any(self.access.may(self.bare, right, destination) for right in ("consume", "publish", "manage"))
+
+    def permit(self, access: Access) -> None:
+        """Go by another access list: consumers that it does not allow end."""
+        self.access = access
+        for subscriber in list(self.subscribers.values()):
+            try:
+                self.check("consume", subscriber.source.destination)
+            except SecurityError as error:
+                self.do(self._permit_no_more(subscriber, error))
+
+    async def _permit_no_more(self, subscriber: Subscriber, error: SecurityError) -> None:
+        if await subscriber.attached:
+            self.consumer_ended(subscriber, error)
 
     # Requests.
 
     def request(self, iq: Element, kid: Element) -> None:
         """Take a request: refuse it, or see to it that it is answered."""
-        self.seen = time.monotonic()
-        if self._open_requests >= self._limits.requests:
-            self._refuse(iq, ResourceAllocationError(f"more than {self._limits.requests} requests without an answer: wait for some"))
+        self._seen = time.monotonic()
+        if self.silent:
+            self.silent = False
+            for subscriber in self.subscribers.values():
+                subscriber.wake()
+        name = named(kid)
+        if self._open_requests >= self.limits.requests:
+            if name == "commit":
+                self._transactions.spoil(kid)
+            self._refuse(iq, ResourceAllocationError(f"more than {self.limits.requests} requests without an answer: wait for some"))
             return
         self._open_requests += 1
-        name = named(kid)
-        if name == "submit":
+        if name == "submit" and len(kid):
             try:
-                self._submit(iq, kid)
+                self._submissions.take(iq, kid)
             except Exception as error:  # noqa: BLE001  - whatever a stranger can cause is answered
                 self.refuse(iq, error)
         elif name == "renew":
             self.answer(iq)
         elif name in _HANDLERS:
-            self._do(self._handled(iq, kid, _HANDLERS[name]))
+            self.do(self._handled(iq, kid, _HANDLERS[name]))
         else:
             self.refuse(iq, BadRequestError(f"<{name or kid.tag[:60]}> is no request"))
 
@@ -146,7 +160,8 @@ class Session:
         if self.alive:
             self.stream.refuse(iq, *refusal_of(error))
 
-    def _do(self, work: Any) -> None:
+    def do(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something that ends with the session."""
         task = asyncio.get_running_loop().create_task(work, name=f"unimsg xmpp request of {self.jid}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -154,265 +169,140 @@ class Session:
     async def _handled(self, iq: Element, kid: Element, handler: Callable[[Session, Element, Element], Awaitable[str | None]]) -> None:
         try:
             payload = await handler(self, iq, kid)
+        except ConnectionLostError as error:
+            if self.stream.up:
+                self.refuse(iq, error)
+                self.gone(f"the broker has given it up: {error}")
         except Exception as error:  # noqa: BLE001  - see above
             self.refuse(iq, error)
-            if isinstance(error, ConnectionLostError):
-                self.gone(f"the broker has given it up: {error}")
         else:
             if payload is not None:
                 self.answer(iq, payload)
 
-    # Submitting.
-
-    def _frames(self, kid: Element) -> tuple[list[Frame], dict[int, Exception], int]:
-        """Return the frames of a `<submit>`, which of its stanzas are refused, and how many there were."""
-        to = destination_of(kid, "to") if kid.get("to") is not None else None
-        frames: list[Frame] = []
-        failures: dict[int, Exception] = {}
-        stanzas = unpack(kid)
-        for place, data in enumerate(stanzas):
-            try:
-                frame = frame_of(data, to)
-                if frame.route.destination.is_pattern:
-                    raise InvalidDestinationError(f"{frame.route.destination}: a pattern is for listening, not for sending")
-                self._access.check(self.bare, "publish", frame.route.destination)
-            except UnimsgError as error:
-                failures[place] = error
-            else:
-                frames.append(frame)
-        return frames, failures, len(stanzas)
-
-    def _submit(self, iq: Element, kid: Element) -> None:
-        if not len(kid):
-            self._do(self._handled(iq, kid, Session._prepare))
-            return
-        size = sum(len(part.text or "") for part in kid)
-        if self._submitted_bytes + size > self._limits.submitted_bytes:
-            raise ResourceAllocationError("too much is submitted and not answered: wait for answers")
-        frames, failures, count = self._frames(kid)
-        if len(failures) == count:
-            self._submitted(iq, failures, count)
-            return
-        self._submitted_bytes += size
-        self._submissions.append((iq, frames, failures, count))
-        if self._submitting is None:
-            self._submitting = asyncio.get_running_loop().create_task(self._submit_all(), name=f"unimsg xmpp submissions of {self.jid}")
-
     async def _prepare(self, iq: Element, kid: Element) -> str:
         del iq
-        destination = destination_of(kid, "to")
-        self._access.check(self.bare, "publish", destination)
-        await self.driver.sender(destination)
-        return element("submitted")
+        return await self._submissions.prepare(kid)
 
-    async def _submit_all(self) -> None:
-        try:
-            if self._sender is None:
-                self._sender = await self.driver.sender(None)
-            while self._submissions:
-                await asyncio.sleep(0)  # what came in the same packet goes with it
-                together: list[Submission] = []
-                many = 0
-                while self._submissions and (not together or many + len(self._submissions[0][1]) <= TOGETHER):
-                    together.append(self._submissions.popleft())
-                    many += len(together[-1][1])
-                await self._send(together)
-        finally:
-            self._submitting = None
+    async def _commit(self, iq: Element, kid: Element) -> str:
+        del iq
+        return await self._transactions.commit(kid)
 
-    async def _send(self, together: Sequence[Submission]) -> None:
-        assert self._sender is not None  # noqa: S101  - `_submit_all` has it
-        failed: dict[int, Exception] = {}
-        every = [frame for _, frames, _, _ in together for frame in frames]
-        try:
-            await self._sender.send(every)
-        except PartialSendError as error:
-            failed = dict(error.failures)
-        except Exception as error:  # noqa: BLE001  - it concerns these, and they hear it
-            failed = dict.fromkeys(range(len(every)), error)
-        start = 0
-        for iq, frames, failures, count in together:
-            kept = [place for place in range(count) if place not in failures]
-            for at, place in enumerate(kept):
-                if start + at in failed:
-                    failures[place] = failed[start + at]
-            start += len(frames)
-            self._submitted(iq, failures, count)
-        self._submitted_bytes = 0 if not self._submissions else self._submitted_bytes
-        if any(isinstance(error, ConnectionLostError) for error in failed.values()):
-            self.gone("the broker has given it up")
+    async def _browse(self, iq: Element, kid: Element) -> str:
+        del iq
+        return await self._looking.browse(kid)
 
-    def _submitted(self, iq: Element, failures: dict[int, Exception], count: int) -> None:
-        if failures and len(failures) == count:
-            self.refuse(iq, failures[min(failures)])
-        else:
-            self.answer(iq, element("submitted", None, "".join(failure_of(place, failures[place]) for place in sorted(failures))))
+    async def _inspect(self, iq: Element, kid: Element) -> str:
+        del iq
+        return await listed(self, kid)
 
     # Consuming.
 
-    def _subscriber(self, kid: Element) -> Subscriber:
-        found = self._subscribers.get(kid.get("consumer", ""))
-        if found is None:
+    async def _subscriber(self, kid: Element) -> Subscriber:
+        found = self.subscribers.get(kid.get("consumer", ""))
+        if found is None or not await found.attached:
             raise ClosedError(f"this session has no consumer {kid.get('consumer', '')!r:.80}")
         return found
 
     async def _consume(self, iq: Element, kid: Element) -> str | None:
         name = kid.get("consumer", "")
-        if not _NAME.fullmatch(name):
+        if not self.name.fullmatch(name):
             raise BadRequestError("<consume> has consumer=, a name of 1 to 64 letters, digits and . _ : -")
-        if name in self._subscribers:
+        if name in self.subscribers:
             raise IllegalStateError(f"this session has a consumer {name!r} already")
-        if len(self._subscribers) >= self._limits.consumers:
-            raise ResourceAllocationError(f"a session has at most {self._limits.consumers} consumers")
+        if len(self.subscribers) >= self.limits.consumers:
+            raise ResourceAllocationError(f"a session has at most {self.limits.consumers} consumers")
         source, credit = source_of(kid), number(kid, "credit", most=CREDIT)
-        self._access.check(self.bare, "consume", source.destination)
+        self.check("consume", source.destination)
         subscriber = Subscriber(self, name, source, credit)
-        self._subscribers[name] = subscriber
+        self.subscribers[name] = subscriber
         try:
+            if source.durable and self.client_id is None and source.subscription is not None:
+                await self._check_subscription(source.subscription)
             receiver = await self.driver.receiver(source, credit)
         except BaseException:
-            self._subscribers.pop(name, None)
+            self.subscribers.pop(name, None)
             subscriber.attached.set_result(False)
             raise
         self.answer(iq, element("consuming", {"consumer": name}))
         subscriber.start(receiver)
         return None
 
+    async def _check_subscription(self, name: str) -> None:
+        """Raise SecurityError for a subscription, of no client id, on a topic that is not this client's: it could be taken away."""
+        for info in await self.driver.inspect():
+            if info.subscription == name:
+                self.check("consume", info.destination)
+
     async def _credit(self, iq: Element, kid: Element) -> str | None:
-        subscriber = self._subscriber(kid)
+        subscriber = await self._subscriber(kid)
         subscriber.grant(number(kid, "up-to"))
         if not flag(kid, "look"):
             return element("credited")
         subscriber.look(iq)
         return None
 
-    def _groups(self, kid: Element) -> list[tuple[Outcome, float, list[int]]]:
-        groups: list[tuple[Outcome, float, list[int]]] = []
-        for part in kid:
-            outcome = _OUTCOMES.get(named(part))
-            if outcome is None:
-                raise BadRequestError(f"<settle> holds accept, release, unseen and reject, not <{named(part) or part.tag[:60]}>")
-            delay = seconds(part, "delay", 0.0) if outcome is Outcome.RELEASE else 0.0
-            groups.append((outcome, delay, numbers(part.get("deliveries", ""))))
-        return groups
-
     async def _settle(self, iq: Element, kid: Element) -> str:
         del iq
-        subscriber = self._subscriber(kid)
-        stale: list[int] = []
-        rejected = [part for part in kid if named(part) == "reject"]
-        for part in rejected:
-            stale += await self._reject(subscriber, numbers(part.get("deliveries", "")), part.get("reason", "rejected"))
-            kid.remove(part)
-        groups = self._groups(kid)
-        if groups:
-            stale += await subscriber.settle(groups)
-        return element("settled", {"stale": ranges(stale) or None})
-
-    async def _reject(self, subscriber: Subscriber, rejected: Iterable[int], reason: str) -> list[int]:
-        """Move deliveries to the dead letters, each in a transaction with its acknowledgement."""
-        held, stale = subscriber.tokens(rejected)
-        for place in held:
-            delivery = subscriber.held[place]
-            to = dead_queue(subscriber.source, delivery)
-            frame = letter(delivery, delivery.frame.route.destination, to, reason, f"ID:{self.connection_id}-dead-{place}")
-            try:
-                await self.driver.commit([frame], [(subscriber.receiver, [Settlement(delivery.token)])])
-            except TransactionRolledBackError:
-                stale.append(place)
-            subscriber.held.pop(place, None)
-        return stale
+        return await settle(self, await self._subscriber(kid), kid)
 
     async def _extend(self, iq: Element, kid: Element) -> str:
         del iq
-        subscriber = self._subscriber(kid)
+        subscriber = await self._subscriber(kid)
         held, stale = subscriber.tokens(numbers(kid.get("deliveries", "")))
-        until = seconds(kid, "seconds")
+        lasting = seconds(kid, "seconds")
         by_token = {subscriber.held[place].token: place for place in held}
-        late = {by_token[token] for token in await subscriber.receiver.extend(list(by_token), until)}
-        subscriber.extended.update((place, time.monotonic() + until) for place in held if place not in late)
-        return element("extended", {"stale": ranges([*stale, *late]) or None})
+        late = {by_token[token] for token in await subscriber.receiver.extend(list(by_token), lasting)} if held else set()
+        until = time.monotonic() + lasting
+        subscriber.extended.update((place, until) for place in held if place not in late)
+        return element("extended", {"stale": stale_text([*stale, *late])})
 
     async def _cancel(self, iq: Element, kid: Element) -> str:
         del iq
-        subscriber = self._subscriber(kid)
-        del self._subscribers[subscriber.name]
-        await subscriber.close(number(kid, "seen") if kid.get("seen") is not None else None)
+        seen = number(kid, "seen") if kid.get("seen") is not None else None
+        subscriber = await self._subscriber(kid)
+        if self.subscribers.pop(subscriber.name, None) is None:
+            raise ClosedError(f"the consumer {subscriber.name!r} is being cancelled already")
+        await subscriber.close(seen)
         return element("cancelled")
 
-    def give_back(self, subscriber: Subscriber, places: Iterable[int]) -> None:
-        """Give deliveries back that the client did not take."""
+    def give_back(self, subscriber: Subscriber, outcome: Outcome, places: Iterable[int]) -> None:
+        """Give back what the client did not take, or has held too long."""
 
         async def work() -> None:
             try:
-                await subscriber.settle([(Outcome.UNSEEN, 0.0, list(places))])
+                await subscriber.settle([(outcome, 0.0, list(places))])
             except UnimsgError as error:
                 log.warning("%s: %s", self.jid, error)
 
-        if self._subscribers.get(subscriber.name) is subscriber:
-            self._do(work())
+        if self.subscribers.get(subscriber.name) is subscriber:
+            self.do(work())
+
+    def set_aside(self, subscriber: Subscriber, delivery: Delivery, reason: str) -> None:
+        """Make a dead letter of what cannot travel to the client: given back it would come again, for ever."""
+
+        async def work() -> None:
+            log.warning("%s: a message from %s becomes a dead letter: %s", self.jid, subscriber.source.destination, reason)
+            try:
+                await bury(self, subscriber, {0: delivery}, reason)
+            except UnimsgError as error:
+                subscriber.held.pop(0, None)
+                log.warning("%s: %s", self.jid, error)
+
+        self.do(work())
 
     def consumer_ended(self, subscriber: Subscriber, error: BaseException) -> None:
         """Tell the client that a consumer has ended, and let go of it."""
-        if self._subscribers.get(subscriber.name) is not subscriber:
+        if self.subscribers.get(subscriber.name) is not subscriber:
             return
-        del self._subscribers[subscriber.name]
+        del self.subscribers[subscriber.name]
         if not isinstance(error, UnimsgError):
             log.error("%s: a consumer failed", self.jid, exc_info=error)
-        if self.alive:
+        if self.alive and self.stream.up:
             told = self.stream.request(self.jid, "set", ended(subscriber, error))
             told.add_done_callback(lambda done: done.cancelled() or done.exception())
-        self._do(subscriber.close())
+        self.do(subscriber.close())
 
-    # Transactions.
-
-    async def _commit(self, iq: Element, kid: Element) -> str:
-        del iq
-        name = kid.get("id", "")
-        if not _NAME.fullmatch(name):
-            raise BadRequestError("<commit> has id=, a name of 1 to 64 letters, digits and . _ : -")
-        frames, settled, size = self._commits.pop(name, ([], [], 0))
-        for part in kid:
-            if named(part) == "submit":
-                more, failures, _ = self._frames(part)
-                if failures:
-                    raise failures[min(failures)]
-                frames += more
-                size += sum(len(frame.data) for frame in more)
-            elif named(part) == "settle":
-                settled.append((part.get("consumer", ""), self._groups(part)))
-                size += sum(16 * len(places) for _, _, places in settled[-1][1])
-            else:
-                raise BadRequestError(f"<commit> holds <submit> and <settle>, not <{named(part) or part.tag[:60]}>")
-        if size + sum(each[2] for each in self._commits.values()) > self._limits.commit_bytes:
-            raise ResourceAllocationError(f"the transaction is over {self._limits.commit_bytes} bytes")
-        if flag(kid, "more"):
-            self._commits[name] = frames, settled, size
-            return element("committed")
-        await self._commit_all(frames, settled)
-        return element("committed")
-
-    async def _commit_all(self, frames: list[Frame], settled: Sequence[tuple[str, list[tuple[Outcome, float, list[int]]]]]) -> None:
-        settlements: list[tuple[Receiver, list[Settlement]]] = []
-        done: list[tuple[Subscriber, list[int]]] = []
-        for name, groups in settled:
-            subscriber = self._subscribers.get(name)
-            if subscriber is None:
-                raise TransactionRolledBackError(f"the consumer {name!r:.80} is gone, and with it its deliveries")
-            listed: list[Settlement] = []
-            for outcome, delay, places in groups:
-                held, stale = subscriber.tokens(places)
-                if stale:
-                    raise TransactionRolledBackError(f"{len(stale)} of the deliveries in this transaction are no longer ours")
-                listed += [Settlement(subscriber.held[place].token, outcome, delay) for place in held]
-                done.append((subscriber, held))
-            settlements.append((subscriber.receiver, listed))
-        await self.driver.commit(frames, settlements)
-        for subscriber, held in done:
-            for place in held:
-                subscriber.held.pop(place, None)
-
-    # Looking and managing.
+    # Managing.
 
     async def _declare(self, iq: Element, kid: Element) -> str:
         del iq
@@ -431,78 +321,26 @@ class Session:
     async def _unsubscribe(self, iq: Element, kid: Element) -> str:
         del iq
         name = kid.get("subscription", "")
-        for info in await self.driver.inspect():
-            if info.subscription == name:
-                self._access.check(self.bare, "consume", info.destination)
+        if self.client_id is None:  # else its names are a space of this account's own
+            await self._check_subscription(name)
         await self.driver.unsubscribe(name)
         return element("unsubscribed")
 
     def _managed(self, kid: Element) -> Destination[Any]:
         destination = destination_of(kid)
-        self._access.check(self.bare, "manage", destination)
+        self.check("manage", destination)
         return destination
-
-    async def _browse(self, iq: Element, kid: Element) -> str:
-        del iq
-        now = time.monotonic()
-        for name in [name for name, (_, used) in self._browses.items() if now - used > IDLE_BROWSE]:
-            await self._forget_browse(name)
-        if kid.get("end") is not None:
-            await self._forget_browse(kid.get("end", ""))
-            return element("page")
-        name = kid.get("more", "")
-        if name:
-            if name not in self._browses:
-                raise ClosedError(f"there is no browse {name!r:.60}: it ended, or was not asked for more for {IDLE_BROWSE:g} s")
-            frames, _ = self._browses.pop(name)
-        else:
-            destination = destination_of(kid)
-            self._access.check(self.bare, "consume", destination)
-            if len(self._browses) >= self._limits.browses:
-                raise ResourceAllocationError(f"a session has at most {self._limits.browses} browses at once")
-            frames = self.driver.browse(destination, kid.get("selector"))
-            self._browsed += 1
-            name = f"b{self._browsed}"
-        page: list[bytes] = []
-        size = 0
-        async for frame in frames:
-            page.append(frame.data)
-            size += len(frame.data)
-            if len(page) >= PAGE or size >= PACKED_BYTES // 2:
-                self._browses[name] = frames, time.monotonic()
-                return element("page", {"more": name}, pack(page, zlib=self.zlib))
-        return element("page", None, pack(page, zlib=self.zlib) if page else "")
-
-    async def _forget_browse(self, name: str) -> None:
-        frames = self._browses.pop(name, (None, 0.0))[0]
-        if frames is not None:
-            await frames.aclose()  # type: ignore[attr-defined]  # it is a generator
-
-    async def _inspect(self, iq: Element, kid: Element) -> str:
-        del iq
-        places = [
-            info
-            for info in await self.driver.inspect()
-            if any(self._access.may(self.bare, right, info.destination) for right in ("consume", "publish", "manage"))
-        ]
-        start = number(kid, "after", 0)
-        shown = places[start : start + PLACES]
-        more = start + PLACES if start + PLACES < len(places) else None
-        return element("contents", {"more": more}, "".join(map(_place, shown)))
 
     # The end.
 
     async def _close(self, iq: Element, kid: Element) -> str | None:
         del kid
         self.answer(iq)
-        self._end("closed by its client")
+        self.gone("closed by its client")
         return None
 
     def gone(self, why: str) -> None:
         """End: the client, or what carries it, is gone."""
-        self._end(why)
-
-    def _end(self, why: str) -> None:
         if self.alive:
             self.alive = False
             self._on_end(self, why)
@@ -515,53 +353,43 @@ class Session:
         await asyncio.shield(self._ending)
 
     async def _finish(self) -> None:
-        for subscriber in list(self._subscribers.values()):
+        for subscriber in list(self.subscribers.values()):
             await subscriber.stop()
-        waiting = [task for task in (*self._tasks, self._submitting) if task is not None]
-        for task in waiting:
+        for task in list(self._tasks):
             task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
-        for name in list(self._browses):
-            await self._forget_browse(name)
-        self._subscribers.clear()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._submissions.stop()
+        await self._looking.stop()
+        self.subscribers.clear()
+        self.unanswered.clear()
         await self.driver.close()
 
     def lapse(self, now: float) -> bool:
-        """Tell whether the lease has run out: what was not extended goes back; the session ends with the last extension."""
-        if now - self.seen <= self.lease:
+        """Tell whether the lease has run out: nothing was heard, or a delivery was not answered, for so long.
+
+        What was extended keeps the session until its time; the rest goes back, and nothing new is delivered.
+        """
+        oldest = next(iter(self.unanswered.values()), now)
+        if max(now - self._seen, now - oldest) <= self.lease:
+            if self._looking.any:
+                self.do(self._looking.sweep(now))
             return False
+        self.silent = True
         lasting = False
-        for subscriber in self._subscribers.values():
+        for subscriber in self.subscribers.values():
             subscriber.extended = {place: until for place, until in subscriber.extended.items() if until > now and place in subscriber.held}
             lasting = lasting or bool(subscriber.extended)
         if not lasting:
             return True
-        for subscriber in self._subscribers.values():
-            back = [place for place in subscriber.held if place not in subscriber.extended]
+        for subscriber in self.subscribers.values():
+            back: Sequence[int] = [place for place in subscriber.held if place not in subscriber.extended]
             if back:
-                self._do(self._release(subscriber, back))
+                self.give_back(subscriber, Outcome.RELEASE, back)
         return False
-
-    async def _release(self, subscriber: Subscriber, places: Sequence[int]) -> None:
-        try:
-            await subscriber.settle([(Outcome.RELEASE, 0.0, places)])
-        except UnimsgError as error:
-            log.warning("%s: %s", self.jid, error)
-
-
-def _place(info: DestinationInfo) -> str:
-    values = {
-        "destination": info.destination,
-        "depth": info.depth,
-        "in-flight": info.in_flight,
-        "consumers": info.consumers,
-        "subscription": info.subscription,
-        "oldest": info.oldest,
-    }
-    return element("place", values, nested=True)
 
 
 _HANDLERS: dict[str, Callable[[Session, Element, Element], Awaitable[str | None]]] = {
+    "submit": Session._prepare,
     "consume": Session._consume,
     "credit": Session._credit,
     "settle": Session._settle,

@@ -33,7 +33,7 @@ class Submission(NamedTuple):
     iq: Element
     frames: list[Frame]
     failures: dict[int, Exception]
-    count: int
+    stanzas: int
     size: int
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from xml.etree.ElementTree import Element
 from unimsg.driver import Delivery, Outcome, Receiver, Settlement, Source
 from unimsg.errors import ClosedError, ConnectionLostError, ResourceAllocationError, UnimsgError
 from unimsg_xmpp.conditions import failure_details
-from unimsg_xmpp.protocol import CREDIT, PACKED_BYTES, PACKED_COUNT, element, pack
+from unimsg_xmpp.protocol import CREDIT, PACKED_BYTES, PACKED_COUNT, STANZA, element, pack
 from unimsg_xmpp.stream import StanzaError
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ log = logging.getLogger("unimsg")
 WINDOW = 4
 """Deliveries (stanzas) without an answer; a client that reads nothing costs the server no more than these."""
 PLAIN_COUNT = 10
+PLAIN_BYTES = 65_536
+OVERHEAD = 4096
+"""Bytes of a stanza that are not the message's."""
 GONE = ("service-unavailable", "recipient-unavailable", "remote-server-not-found", "remote-server-timeout", "gone")
 
 
@@ -70,10 +74,17 @@ class Subscriber:
         self._looks.append(iq)
         self._changed.set()
 
+    def wake(self) -> None:
+        """Look again: the client is heard of."""
+        self._changed.set()
+
     async def _pump(self) -> None:
         try:
             while True:
                 self._changed.clear()
+                if self._session.silent:
+                    await self._changed.wait()
+                    continue
                 looks = len(self._looks)
                 room = min(self._granted - self._sent, PACKED_COUNT if self._session.zlib else PLAIN_COUNT)
                 if room > 0 and self._open_answers < WINDOW:
@@ -119,15 +130,28 @@ class Subscriber:
     def _push(self, found: Sequence[Delivery]) -> None:
         """Send deliveries; large ones in several stanzas."""
         start = size = 0
+        most = PACKED_BYTES if self._session.zlib else PLAIN_BYTES
         for place, delivery in enumerate(found):
             more = len(delivery.frame.data)
-            if place > start and size + more > PACKED_BYTES:
+            if place > start and size + more > most:
                 self._send(found[start:place])
                 start, size = place, 0
             size += more
         self._send(found[start:])
 
     def _send(self, found: Sequence[Delivery]) -> None:
+        if len(found) == 1 and (size := len(found[0].frame.data)) > STANZA - OVERHEAD:
+            self._session.set_aside(self, found[0], f"it has {size} bytes, and a stanza carries at most {STANZA - OVERHEAD}")
+            return
+        try:
+            content = pack([delivery.frame.data for delivery in found], zlib=self._session.zlib)
+        except UnimsgError as error:
+            if len(found) == 1:
+                self._session.set_aside(self, found[0], f"it cannot travel to a client without packing: {error}")
+            else:
+                for delivery in found:
+                    self._send([delivery])
+            return
         first = self._sent + 1
         self._sent += len(found)
         numbers = range(first, first + len(found))
@@ -139,13 +163,14 @@ class Subscriber:
             values["counts"] = " ".join(map(str, counts))
         if dropped != self._dropped:
             self._dropped = values["dropped"] = dropped
-        payload = element("deliver", values, pack([delivery.frame.data for delivery in found], zlib=self._session.zlib))
+        asked = self._session.stream.request(self._session.jid, "set", element("deliver", values, content))
         self._open_answers += 1
-        asked = self._session.stream.request(self._session.jid, "set", payload)
+        self._session.unanswered[asked] = time.monotonic()
         asked.add_done_callback(lambda answer: self._answered(answer, numbers))
 
     def _answered(self, answer: asyncio.Future[Element], numbers: Iterable[int]) -> None:
         self._open_answers -= 1
+        self._session.unanswered.pop(answer, None)
         self._changed.set()
         error = None if answer.cancelled() else answer.exception()
         if error is None:
@@ -153,7 +178,7 @@ class Subscriber:
         if not isinstance(error, StanzaError) or error.condition in GONE:
             self._session.gone(f"a delivery came back: {error}")
         elif error.condition == "item-not-found":
-            self._session.give_back(self, numbers)  # closed in the meantime
+            self._session.give_back(self, Outcome.UNSEEN, numbers)  # closed in the meantime
         else:
             self._session.consumer_ended(self, ResourceAllocationError(f"the client could not take a delivery: {error}"))
 
@@ -165,6 +190,18 @@ class Subscriber:
             (held if number in self.held else stale).append(number)
         return held, stale
 
+    def claim(self, numbers: Iterable[int]) -> tuple[dict[int, Delivery], list[int]]:
+        """Take deliveries off the list of what is held; return them, and the numbers that were not on it."""
+        claimed: dict[int, Delivery] = {}
+        stale: list[int] = []
+        for number in numbers:
+            delivery = self.held.pop(number, None)
+            if delivery is None:
+                stale.append(number)
+            else:
+                claimed[number] = delivery
+        return claimed, stale
+
     async def settle(self, groups: Sequence[tuple[Outcome, float, Sequence[int]]]) -> list[int]:
         """Settle; return the stale numbers."""
         stale: list[int] = []
@@ -172,14 +209,12 @@ class Subscriber:
         by_token: dict[Any, int] = {}
         taken: dict[int, Delivery] = {}
         for outcome, delay, numbers in groups:
-            for number in numbers:
-                delivery = self.held.pop(number, None)
-                if delivery is None:
-                    stale.append(number)
-                else:
-                    taken[number] = delivery
-                    by_token[delivery.token] = number
-                    settlements.append(Settlement(delivery.token, outcome, delay))
+            claimed, missing = self.claim(numbers)
+            taken.update(claimed)
+            stale += missing
+            for number, delivery in claimed.items():
+                by_token[delivery.token] = number
+                settlements.append(Settlement(delivery.token, outcome, delay))
         if settlements:
             try:
                 stale += [by_token[token] for token in await self.receiver.settle(settlements)]
