@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import os
 import random
@@ -19,17 +18,16 @@ import re
 import time
 import uuid
 from dataclasses import replace
-from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from unimsg.driver import Driver, Identity
-from unimsg.errors import ConnectionLostError, IllegalStateError, InvalidClientIDError, InvalidURLError, ResourceAllocationError, SecurityError, UnimsgError
+from unimsg.errors import ConnectionLostError, InvalidClientIDError, ResourceAllocationError, SecurityError, UnimsgError
 from unimsg.registry import URL, make_driver
 from unimsg.wire import NAMESPACE as ENVELOPES
 from unimsg_xmpp.conditions import NoSessionError, refusal_of
-from unimsg_xmpp.discovery import features_of
 from unimsg_xmpp.protocol import CREDIT, LEASE, NAMESPACE, STANZA, BadRequestError, element, named, seconds
 from unimsg_xmpp.service.access import Access, bare_of
+from unimsg_xmpp.service.alone import AnotherServiceError, Probes, ask_before, lock
 from unimsg_xmpp.service.limits import Limits
 from unimsg_xmpp.service.session import Session
 from unimsg_xmpp.settings import settings_of
@@ -39,9 +37,9 @@ __all__ = ["FEATURES", "Limits", "Service"]
 
 log = logging.getLogger("unimsg")
 FEATURES = (ENVELOPES, NAMESPACE, f"{NAMESPACE}#zlib")
-PROBES = 20
-"""Requests to itself by which a service finds out that another one shares its name: a server that balances lets each pass by chance."""
 SWEEP = 1.0
+STUBBORN = 3
+"""Times in a row that another service is met after a loss, before this one leaves it the address."""
 _CONNECTION = re.compile(r"[0-9A-Za-z_-]{8,64}")
 
 
@@ -58,14 +56,11 @@ class Service:
         self.url = parsed
         self._access = access
         self.limits = limits
-        self.instance = uuid.uuid4().hex
         self._store = store
         self._lease = lease
         self._sessions: dict[str, Session] = {}
         self._ended: set[asyncio.Task[None]] = set()
         self._serving = False
-        self._probes: set[str] = set()
-        self._probed = asyncio.Event()
         self._lost: asyncio.Future[BaseException] | None = None
         self._main: asyncio.Task[None] | None = None
         self._lock: int | None = None
@@ -80,6 +75,8 @@ class Service:
             features=FEATURES,
             identity=("component", "unimsg", "unimsg"),
         )
+
+        self._probes = Probes(self.stream, self.settings.domain)
 
     @property
     def jid(self) -> str:
@@ -110,7 +107,7 @@ class Service:
 
     async def start(self) -> None:
         """Serve, once this returns. Raises IllegalStateError if another service is there, SecurityError, ConnectionFailedError, StoreError."""
-        self._lock = _lock(self._store)
+        self._lock = lock(self._store)
         try:
             await self._try_store()
             await self._enter()
@@ -128,41 +125,12 @@ class Service:
     async def _enter(self) -> None:
         self._lost = asyncio.get_running_loop().create_future()
         if not self.settings.component:
-            await self._ask_before()
+            await ask_before(self.settings)
         await self.stream.open()
         if self.settings.component:
-            await self._probe()
-        else:
-            self.stream.send("<presence/>")
+            await self._probes.ask()
         self._serving = True
         log.info("serving at %s", self.jid)
-
-    async def _ask_before(self) -> None:
-        """Look, under another resource, whether a service is there: logging in would throw it out."""
-        settings = replace(self.settings, resource=f"look-{uuid.uuid4().hex[:8]}")
-        stream = Stream(settings, on_iq=_refuse_nothing, on_message=_refuse_nothing, on_presence=_refuse_nothing, on_lost=lambda _: None)
-        await stream.open()
-        try:
-            jid = f"{self.settings.user}@{self.settings.domain}/{self.settings.resource}"
-            if NAMESPACE in await features_of(stream, jid):
-                raise IllegalStateError(f"another service is running at {jid}: one address has one service")
-        finally:
-            await stream.close()
-
-    async def _probe(self) -> None:
-        """Send requests to ourselves: if one does not come, somebody else got it."""
-        self._probes = {f"{self.instance[:12]}-{place}" for place in range(PROBES)}
-        self._probed.clear()
-        domain = self.settings.domain
-        for name in sorted(self._probes):
-            self.stream.send(f'<iq type="get" id="{name}" from="probe-{name}@{domain}" to="{domain}">{element("probe", {"instance": self.instance})}</iq>')
-        try:
-            async with asyncio.timeout(3.0):
-                await self._probed.wait()
-        except TimeoutError:
-            raise IllegalStateError(
-                f"another service is running at {domain}: it got {len(self._probes)} of {PROBES} requests that we sent to ourselves"
-            ) from None
 
     async def _run(self) -> None:
         assert self._lost is not None  # noqa: S101  - `start` has set it
@@ -175,7 +143,7 @@ class Service:
             self._serving = False
             log.warning("%s: the stream to the server is lost: %s", self.url, error)
             await self._end_all()
-            delay = 0.2
+            delay, met = 0.2, 0
             while True:
                 await self.stream.close()
                 await asyncio.sleep(delay * (0.5 + random.random()))  # noqa: S311  - spreads, guards nothing
@@ -185,6 +153,11 @@ class Service:
                     break
                 except SecurityError:
                     raise
+                except AnotherServiceError as other:
+                    met += 1
+                    if met >= STUBBORN:
+                        raise
+                    log.warning("%s", other)
                 except UnimsgError as again:
                     log.warning("%s: %s", self.url, again)
 
@@ -260,8 +233,8 @@ class Service:
         if kid is None or not name:
             self.stream.refuse(iq, "cancel", "service-unavailable")  # RFC 6120 §8.4
             return
-        if name == "probe":
-            self._answer_probe(iq, kid)
+        if name == "probe" and self.settings.component:
+            self._probes.heard(iq, kid, serving=self._serving)
             return
         jid = iq.get("from", "")
         if not self._serving:
@@ -280,14 +253,6 @@ class Service:
 
     def _refuse(self, iq: Element, error: BaseException) -> None:
         self.stream.refuse(iq, *refusal_of(error))
-
-    def _answer_probe(self, iq: Element, kid: Element) -> None:
-        if kid.get("instance") == self.instance and bare_of(iq.get("from", "")).endswith(f"@{self.settings.domain}"):
-            self._probes.discard(iq.get("id", ""))
-            if not self._probes:
-                self._probed.set()
-        else:
-            self.stream.refuse(iq, "cancel", "conflict")
 
     # Sessions.
 
@@ -366,25 +331,3 @@ class Service:
         task = asyncio.get_running_loop().create_task(session.end(), name="unimsg xmpp session end")
         self._ended.add(task)
         task.add_done_callback(self._ended.discard)
-
-
-def _refuse_nothing(_: Element) -> None:
-    """Listen to nobody."""
-
-
-def _lock(store: str) -> int | None:
-    """Take the lock of a file's service: two of them would end each other's connections. Raises IllegalStateError."""
-    url = URL(store)
-    if url.scheme != "sqlite":
-        return None
-    path = Path(os.path.realpath(f"{url.path.removeprefix('/')}.service"))
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise InvalidURLError(f"{url}: {error}") from None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
-        raise IllegalStateError(f"another service is running on {url}: one file has one service") from None
-    return handle
