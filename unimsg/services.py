@@ -22,12 +22,13 @@ GROUP = "unimsg.services"
 
 
 class ServiceOptions(NamedTuple):
-    """What `unimsg serve` says: the store's URL, who may do what (a file, and rules), and the lease in seconds."""
+    """What `unimsg serve` says: the store's URL, who may do what (a file, and rules), the lease in seconds, and limits by name."""
 
     store: str
     acl: Path | None = None
     allow: tuple[str, ...] = ()
     lease: float = 30.0
+    limits: tuple[tuple[str, int], ...] = ()
 
 
 class Serve(Protocol):

@@ -58,7 +58,22 @@ def add(verbs: Any) -> None:
     parser.add_argument("--allow", action="append", default=[], metavar="WHO[=RIGHTS[:PLACE]]", help="who may do what; may be said several times")
     parser.add_argument("--acl", type=Path, metavar="FILE", help="a TOML file that says who may do what")
     parser.add_argument("--lease", type=seconds, default=30.0, metavar="SECONDS", help="how long a silent client keeps what it holds (default: %(default)g)")
+    parser.add_argument(
+        "--limit",
+        action="append",
+        default=[],
+        type=_limit,
+        metavar="NAME=NUMBER",
+        help="what a client may cost, such as sessions_each=10 (docs/xmpp-service.md)",
+    )
     parser.add_argument("--verbose", "-v", action="store_true", help="log sessions as they come and go")
+
+
+def _limit(text: str) -> tuple[str, int]:
+    name, _, value = text.partition("=")
+    if not name or not value.isascii() or not value.isdigit() or int(value) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: write NAME=NUMBER, for instance sessions=200")
+    return name, int(value)
 
 
 async def run(args: argparse.Namespace) -> int:
@@ -67,7 +82,7 @@ async def run(args: argparse.Namespace) -> int:
     if args.verbose:
         logging.getLogger("unimsg").setLevel(logging.INFO)
     url = URL(url_of(args))
-    options = ServiceOptions(args.store, args.acl, tuple(args.allow), args.lease)
+    options = ServiceOptions(args.store, args.acl, tuple(args.allow), args.lease, tuple(args.limit))
     serving = asyncio.ensure_future(service_of(url)(url, options, lambda address: print(f"ready {address}", flush=True)))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -12,6 +12,7 @@ from unimsg.errors import InvalidURLError
 from unimsg.registry import URL
 from unimsg.services import ServiceOptions
 from unimsg_xmpp.service.access import Access, read_file, rule_of
+from unimsg_xmpp.service.limits import Limits
 from unimsg_xmpp.service.service import Service
 
 __all__ = ["serve"]
@@ -32,9 +33,17 @@ def access_of(options: ServiceOptions) -> Access:
     return Access(rules)
 
 
+def limits_of(options: ServiceOptions) -> Limits:
+    """Return the limits that were said, and the defaults of the others. Raises InvalidURLError for an unknown name."""
+    for name, _ in options.limits:
+        if name not in Limits._fields:
+            raise InvalidURLError(f"there is no limit {name!r:.40}; there are: {', '.join(Limits._fields)}")
+    return Limits(**dict(options.limits))
+
+
 async def serve(url: URL, options: ServiceOptions, ready: Callable[[str], None]) -> None:
     """Serve until cancelled; SIGHUP reads the access list again."""
-    service = Service(url, options.store, access_of(options), lease=options.lease)
+    service = Service(url, options.store, access_of(options), lease=options.lease, limits=limits_of(options))
 
     def reread() -> None:
         try:
