@@ -112,7 +112,7 @@ class Link(ClientXMPP if TYPE_CHECKING else object):  # type: ignore[misc,unused
         """Close the stream in order, waiting for the server at most `patience` seconds; leave nothing of slixmpp's behind."""
         self.ended = None
         try:
-            if self.transport is not None and self.failure is None and not self.transport.is_closing():
+            if self._taking and self.failure is None and self.transport is not None and not self.transport.is_closing():
                 self.failure = ConnectionLostError(f"{self.settings.domain}: the stream was closed")
                 self.transport.write(self.stream_footer.encode())
                 with contextlib.suppress(TimeoutError):
