@@ -14,12 +14,11 @@ from datetime import UTC, datetime
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from slixmpp import JID, InvalidJID
-
 from unimsg import wire
 from unimsg.destination import Destination, Queue
 from unimsg.driver import Delivery, Frame, Overflow, Route
 from unimsg.errors import InvalidDestinationError, MessageFormatError, PartialSendError, UnimsgError
+from unimsg_xmpp.addresses import SCHEME, address_of
 from unimsg_xmpp.conditions import failure_of, refusal_of
 from unimsg_xmpp.discovery import features_of
 from unimsg_xmpp.errors import StanzaError, stanza_error
@@ -28,28 +27,14 @@ from unimsg_xmpp.protocol import NAMESPACE, element, named, unpack
 from unimsg_xmpp.sending import submissions
 from unimsg_xmpp.stream import Stream, escape
 
-__all__ = ["FEATURE", "FROM", "SCHEME", "Direct", "address_of"]
+__all__ = ["FEATURE", "FROM", "Direct"]
 
-SCHEME = "xmpp:"
 FEATURE = f"{NAMESPACE}#direct"
 FROM = "JMS_unimsg_from"
 """The property that says who sent a message that came as one: the address that the server has stamped."""
 INBOX = 1000
 _ENVELOPE = f"{{{wire.NAMESPACE}}}envelope"
 _OPEN, _CLOSE = '<message xmlns="jabber:client" type="normal">', "</message>"
-
-
-def address_of(destination: Destination[Any]) -> str | None:
-    """Return the address that a queue's name is, None if it is no such queue. Raises InvalidDestinationError."""
-    if destination.kind != "queue" or not destination.name.startswith(SCHEME):
-        return None
-    try:
-        jid = JID(destination.name[len(SCHEME) :])
-    except InvalidJID as error:
-        raise InvalidDestinationError(f"{destination}: no XMPP address: {error}") from None
-    if not jid.local:
-        raise InvalidDestinationError(f"{destination}: write queue:xmpp:user@domain, or with a resource")
-    return str(jid)
 
 
 class Direct:

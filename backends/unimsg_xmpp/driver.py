@@ -30,10 +30,14 @@ from unimsg.errors import (
     InvalidURLError,
     TransactionRolledBackError,
     UnimsgError,
+    UnsupportedError,
 )
 from unimsg.registry import URL
+from unimsg_xmpp.addresses import address_of
 from unimsg_xmpp.conditions import NoSessionError, error_of, failed_of
+from unimsg_xmpp.direct import Direct
 from unimsg_xmpp.discovery import find_service
+from unimsg_xmpp.inbox import Inbox
 from unimsg_xmpp.protocol import LEASE, STANZA, BadRequestError, element, named, number, seconds, source_attributes, unpack
 from unimsg_xmpp.receiving import ServiceReceiver, settlement
 from unimsg_xmpp.sending import ServiceSender, submissions
@@ -54,7 +58,7 @@ OVERHEAD = 4096
 
 NATIVE = """
     queue topic topic.pattern subscription.durable subscription.shared temporary selector.topic selector.queue no_local priority time_to_live
-    delivery_delay group browse individual release_delay delivery_count extend transaction deduplication overflow inspect purge client_id persistent
+    delivery_delay group browse individual release_delay delivery_count extend transaction deduplication overflow inspect purge client_id persistent direct
 """
 
 
@@ -73,6 +77,7 @@ class ServiceDriver:
         self._stanza = url.option("stanza", STANZA, _size, "bytes that the server lets a stanza have, from 10000")
         self._packing = url.choice("packing", "zlib", "none")
         self._create = url.choice("create", "auto", "require")
+        accept = url.option("accept", "", str, "from whom messages to our own address are taken: *@domain, addresses, with commas; our domain if not said")
         most = url.option("max_message_bytes", self._stanza - OVERHEAD, _positive, "bytes that a message may have, more than 0")
         url.finish()
         self.max_message_bytes = min(most, self._stanza - OVERHEAD)
@@ -80,6 +85,7 @@ class ServiceDriver:
         self.capabilities = Capabilities(NATIVE, limits=limits, persistent=Feature(Support.NATIVE, "on the service's disk before `send` returns"))
         self.zlib = self._packing == "zlib"
         self.service = self._given or ""
+        self._direct = Direct(self.settings.domain, [rule for rule in accept.split(",") if rule], self.check)
         self._stream: Stream | None = None
         self._receivers: dict[str, ServiceReceiver] = {}
         self._state = "closed"
@@ -104,7 +110,7 @@ class ServiceDriver:
         self._asked.clear()
         self._room = asyncio.Semaphore(REQUESTS)
         if self._stream is None:
-            self._stream = Stream(self.settings, on_iq=self._iq, on_message=_ignore, on_presence=self._presence, on_lost=self._broken)
+            self._stream = Stream(self.settings, on_iq=self._iq, on_message=self._direct.take_message, on_presence=self._presence, on_lost=self._broken)
         stream = self._stream
         try:
             await stream.open()
@@ -127,6 +133,7 @@ class ServiceDriver:
                 raise ConnectionLostError(str(error)) from error
             raise
         self._state, self._opened_once, self._on_lost = "open", True, on_lost
+        self._direct.use(stream)
         self._beat = asyncio.get_running_loop().create_task(self._beats(), name="unimsg xmpp heartbeat")
 
     async def _enter(self, stream: Stream) -> None:
@@ -306,7 +313,8 @@ class ServiceDriver:
         kid = iq[0] if len(iq) else None
         name = named(kid) if kid is not None else ""
         if iq.get("from") != self.service or kid is None or name not in ("deliver", "ended"):
-            stream.refuse(iq, "cancel", "service-unavailable")
+            if not self._direct.take_request(iq):
+                stream.refuse(iq, "cancel", "service-unavailable")
             return
         receiver = self._receivers.get(kid.get("consumer", ""))
         if receiver is None:
@@ -336,13 +344,20 @@ class ServiceDriver:
         if destination is not None:
             if destination.is_pattern:
                 raise InvalidDestinationError(f"{destination}: a pattern is for listening, not for sending")
-            await self.call(element("submit", {"to": destination}))
+            if address_of(destination) is None:
+                await self.call(element("submit", {"to": destination}))
         return ServiceSender(self)
 
-    async def receiver(self, source: Source, credit: int) -> ServiceReceiver:
+    async def send_direct(self, address: str, frames: Sequence[Frame]) -> None:
+        """Send straight to an address, past the service."""
+        await self._direct.send(address, frames, zlib=self.zlib, limit=self.max_message_bytes)
+
+    async def receiver(self, source: Source, credit: int) -> ServiceReceiver | Inbox:
         """Return a receiver: the service has it, so whatever is sent from now on is seen."""
         self.check()
         destination = source.destination
+        if address_of(destination) is not None:
+            return await self._direct.receiver(destination, source.overflow)
         if destination.is_temporary and not destination.name.startswith(self.identity.connection_id):
             raise InvalidDestinationError(f"{destination} belongs to another connection: only its own may consume from it")
         self._consumers += 1
@@ -367,8 +382,14 @@ class ServiceDriver:
     async def commit(self, sends: Sequence[Frame], settlements: Sequence[tuple[Receiver, Sequence[Settlement]]]) -> None:
         """Do all or nothing: one `<commit>`, in parts if it is too long for a stanza."""
         self.check()
+        for frame in sends:
+            if address_of(frame.route.destination) is not None:
+                raise UnsupportedError(f"{frame.route.destination}: what goes straight to an address cannot be part of a transaction", "transaction")
         parts = [payload for _, _, payload in submissions(sends, zlib=self.zlib, limit=self.max_message_bytes, nested=True)]
+        here = [(receiver, settled) for receiver, settled in settlements if isinstance(receiver, Inbox)]
         for receiver, settled in settlements:
+            if isinstance(receiver, Inbox):
+                continue
             if not isinstance(receiver, ServiceReceiver) or receiver.driver is not self:
                 raise IllegalStateError("a transaction settles deliveries of its own connection only")
             if receiver.closed:
@@ -392,6 +413,8 @@ class ServiceDriver:
         for result in results:
             if isinstance(result, BaseException):
                 raise result
+        for inbox, settled in here:  # what came straight to us is in this process only
+            await inbox.settle(settled)
 
     async def declare(self, destination: Destination[Any]) -> None:
         """Make a queue or a temporary destination of ours."""
@@ -480,10 +503,6 @@ def _info(place: Element) -> DestinationInfo:
         place.get("subscription"),
         float(oldest) if oldest is not None else None,
     )
-
-
-def _ignore(message: Element) -> None:
-    """Drop a message: what the service sends are requests, and nobody else is listened to."""
 
 
 def _jid(text: str) -> str:

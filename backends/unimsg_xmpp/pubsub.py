@@ -30,7 +30,8 @@ from unimsg.errors import (
 )
 from unimsg.registry import URL
 from unimsg_xmpp import nodes
-from unimsg_xmpp.direct import Direct, address_of
+from unimsg_xmpp.addresses import address_of
+from unimsg_xmpp.direct import Direct
 from unimsg_xmpp.discovery import features_of, items_of
 from unimsg_xmpp.inbox import Inbox
 from unimsg_xmpp.protocol import fits

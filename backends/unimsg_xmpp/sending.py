@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,8 @@ from xml.etree.ElementTree import Element
 
 from unimsg.destination import Destination
 from unimsg.driver import Frame
-from unimsg.errors import ClosedError, InvalidDestinationError, PartialSendError
+from unimsg.errors import ClosedError, InvalidDestinationError, PartialSendError, UnimsgError
+from unimsg_xmpp.addresses import address_of
 from unimsg_xmpp.conditions import failed_of
 from unimsg_xmpp.protocol import chunks, element, fits, named, number, pack
 
@@ -84,26 +86,47 @@ class ServiceSender:
         for frame in frames:
             if frame.route.destination.is_pattern:
                 raise InvalidDestinationError(f"{frame.route.destination}: a pattern is for listening, not for sending")
-        under_way: list[tuple[int, int, asyncio.Future[Element]]] = []
+        addresses = [address_of(frame.route.destination) for frame in frames] if any(frame.route.destination.feature == "direct" for frame in frames) else []
         failures: dict[int, Exception] = {}
+        if not addresses:
+            await self._submit(frames, range(len(frames)), failures)
+        else:
+            for address, group in itertools.groupby(range(len(frames)), key=addresses.__getitem__):
+                places = list(group)
+                part = [frames[place] for place in places]
+                if address is None:
+                    await self._submit(part, places, failures)
+                else:
+                    try:
+                        await driver.send_direct(address, part)
+                    except PartialSendError as partial:
+                        failures.update({places[at]: error for at, error in partial.failures.items()})
+                    except UnimsgError as error:
+                        failures.update(dict.fromkeys(places, error))
+        if failures:
+            raise next(iter(failures.values())) if len(failures) == len(frames) else PartialSendError(failures)
+
+    async def _submit(self, frames: Sequence[Frame], places: Sequence[int], failures: dict[int, Exception]) -> None:
+        """Submit to the service; what fails goes to `failures`, by its place."""
+        driver = self._driver
+        under_way: list[tuple[int, int, asyncio.Future[Element]]] = []
         try:
             for first, count, payload in submissions(frames, zlib=driver.zlib, limit=driver.max_message_bytes):
                 try:
                     under_way.append((first, count, await driver.ask(payload)))
                 except Exception as error:  # noqa: BLE001  - of the connection: what is under way has its own answer
-                    failures.update(dict.fromkeys(range(first, len(frames)), error))
+                    failures.update(dict.fromkeys(places[first:], error))
                     break
             for first, count, answer in under_way:
                 try:
-                    failures.update(_failures(await driver.answered(answer), first, count))
+                    failed = _failures(await driver.answered(answer), first, count)
+                    failures.update({places[at]: error for at, error in failed.items()})
                 except Exception as error:  # noqa: BLE001  - whatever it was, it concerns these frames and no others
-                    failures.update(dict.fromkeys(range(first, first + count), error))
+                    failures.update(dict.fromkeys(places[first : first + count], error))
         except BaseException:
             for _, _, answer in under_way:
                 answer.cancel()
             raise
-        if failures:
-            raise next(iter(failures.values())) if len(failures) == len(frames) else PartialSendError(failures)
 
     async def close(self) -> None:
         """Send no more."""
