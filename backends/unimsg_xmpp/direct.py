@@ -33,6 +33,9 @@ FEATURE = f"{NAMESPACE}#direct"
 FROM = "JMS_unimsg_from"
 """The property that says who sent a message that came as one: the address that the server has stamped."""
 INBOX = 1000
+"""Messages that may wait here before their senders' answers do."""
+FLOOD = 20_000
+"""Messages beyond which a sender who does not wait for answers is refused."""
 _ENVELOPE = f"{{{wire.NAMESPACE}}}envelope"
 _OPEN, _CLOSE = '<message xmlns="jabber:client" type="normal">', "</message>"
 
@@ -209,6 +212,9 @@ class Direct:
         except MessageFormatError as error:
             stream.refuse(iq, *refusal_of(error))
             return True
+        if len(inbox) + len(frames) > FLOOD:
+            stream.refuse(iq, "wait", "resource-constraint", "too much was sent without waiting for answers")
+            return True
         failures = []
         for place, data in enumerate(frames):
             try:
@@ -216,7 +222,7 @@ class Direct:
             except MessageFormatError as error:
                 failures.append(failure_of(place, error))
             else:
-                inbox.put(Frame(data, Route(to)))
+                inbox.put(Frame(data, Route(to)), soft=True)
         answer = element("submitted", None, "".join(failures))
 
         def reply() -> None:

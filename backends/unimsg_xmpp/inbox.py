@@ -42,11 +42,14 @@ class Inbox:
         """Tell whether its limit is reached."""
         return len(self._buffer) >= self._overflow.limit
 
-    def put(self, frame: Frame) -> None:
-        """Take a message; over the limit the policy says which goes. Nobody's publisher can be held up from here."""
+    def __len__(self) -> int:
+        return len(self._buffer)
+
+    def put(self, frame: Frame, *, soft: bool = False) -> None:
+        """Take a message; over the limit the policy says which goes, unless the limit is soft: who sends waits for its answer."""
         if self._closed or self._failure is not None:
             return
-        if self.full:
+        if self.full and not soft:
             self._dropped += 1
             if self._overflow.policy != "drop":
                 self.fail(SlowConsumerError(f"the subscription to {frame.route.destination} is {self._overflow.limit} messages behind and was cut"))
