@@ -142,13 +142,9 @@ class Doctor:
             await stream.request(service, "set", element("open", {"connection": uuid.uuid4().hex}), 5.0)
             await stream.request(service, "set", element("close"), 5.0)
         except StanzaError as refused:
-            error = error_of(refused, service)
-            mend = (
-                f"start the service with --allow '{self.settings.user}@{self.settings.domain}', or add a rule to its access list"
-                if isinstance(error, SecurityError)
-                else ""
-            )
-            yield Finding("fail", "rights", str(error), mend)
+            ours = error_of(refused, service)
+            mend = f"start the service with --allow '{self.settings.user}@{self.settings.domain}', or add a rule to its access list"
+            yield Finding("fail", "rights", str(ours), mend if isinstance(ours, SecurityError) else "")
             return
         yield Finding("ok", "rights", f"{service} lets {stream.jid.partition('/')[0]} open a session; what it may do where, its access list says")
 
