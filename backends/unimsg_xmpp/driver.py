@@ -90,6 +90,7 @@ class ServiceDriver:
         self._receivers: dict[str, ServiceReceiver] = {}
         self._state = "closed"
         self._lost: UnimsgError | None = None
+        self._trouble: UnimsgError | None = None
         self._on_lost: Callable[[BaseException], None] | None = None
         self._asked: dict[asyncio.Future[Element], float] = {}
         self._room = asyncio.Semaphore(REQUESTS)
@@ -105,7 +106,8 @@ class ServiceDriver:
         """Log in, find the service, open a session. Raises SecurityError, ConnectionFailedError, InvalidClientIDError."""
         if self._state != "closed":
             raise IllegalStateError(f"{self.url}: this driver is open already")
-        self._state, self._lost = "opening", None
+        # `_lost` stays until this has succeeded: who asks meanwhile must hear that it is lost, not closed.
+        self._state, self._trouble = "opening", None
         self._receivers.clear()
         self._asked.clear()
         self._room = asyncio.Semaphore(REQUESTS)
@@ -121,8 +123,8 @@ class ServiceDriver:
                 raise ConnectionLostError(
                     f"{self.url}: the service {self.service or '(looked for)'} did not answer within {self.settings.timeout:g} s"
                 ) from None
-            if self._lost is not None:
-                raise self._lost
+            if self._trouble is not None:
+                raise self._trouble
         except BaseException as error:
             self._state = "closed"
             await stream.close()
@@ -132,7 +134,7 @@ class ServiceDriver:
             if isinstance(error, ConnectionFailedError) and self._opened_once and not isinstance(error, ConnectionLostError):
                 raise ConnectionLostError(str(error)) from error
             raise
-        self._state, self._opened_once, self._on_lost = "open", True, on_lost
+        self._state, self._opened_once, self._on_lost, self._lost = "open", True, on_lost, None
         self._direct.use(stream)
         self._beat = asyncio.get_running_loop().create_task(self._beats(), name="unimsg xmpp heartbeat")
 
@@ -193,12 +195,11 @@ class ServiceDriver:
 
     def _lose(self, error: UnimsgError) -> None:
         """Note that the session is gone: everything that waits ends, the stream is cut, `on_lost` is called."""
-        if self._lost is not None or self._state == "closed":
-            return
-        self._lost = error
         if self._state == "opening":
+            self._trouble = self._trouble or error
+        if self._state != "open":
             return
-        self._state = "closed"
+        self._state, self._lost = "closed", error
         for receiver in list(self._receivers.values()):
             receiver.fail(ConnectionLostError(str(error)))
         for future in list(self._asked):

@@ -110,7 +110,7 @@ class PubsubDriver:
         """Log in, and find pubsub. Raises SecurityError, ConnectionFailedError."""
         if self._state != "closed":
             raise IllegalStateError(f"{self.url}: this driver is open already")
-        self._state, self._lost = "opening", None
+        self._state = "opening"  # and `_lost` stays until this has succeeded: who asks meanwhile must hear that it is lost
         self._known.clear()
         self._inboxes.clear()
         self._subids.clear()
@@ -124,7 +124,7 @@ class PubsubDriver:
             if isinstance(error, ConnectionFailedError) and self._opened_once and not isinstance(error, ConnectionLostError):
                 raise ConnectionLostError(str(error)) from error
             raise
-        self._stream, self._on_lost, self._state, self._opened_once = stream, on_lost, "open", True
+        self._stream, self._on_lost, self._state, self._opened_once, self._lost = stream, on_lost, "open", True, None
         self._direct.use(stream)
         self._beat = asyncio.get_running_loop().create_task(self._beats(stream), name="unimsg pubsub heartbeat")
 
