@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.benchmarks.report import header, show
 
-NAMES = ("startup", "codec", "selector", "messaging", "stores")
+NAMES = ("startup", "codec", "selector", "messaging", "stores", "xmpp")
 
 
 def main() -> int:

@@ -131,7 +131,9 @@ async def test_nothing_is_lost(kind: str, tmp_path: Path, capsys: pytest.Capture
     found = taken(logs)
     twice = sum(found.values()) - len(found)
     with capsys.disabled():
-        print(f"\n{kind}, seed {seed}: {COUNT} sent, {len(found)} taken, {twice} twice, {wire.cuts} cuts, {time.monotonic() - start:.0f} s; {', '.join(troubles)}")
+        print(
+            f"\n{kind}, seed {seed}: {COUNT} sent, {len(found)} taken, {twice} twice, {wire.cuts} cuts, {time.monotonic() - start:.0f} s; {', '.join(troubles)}"
+        )
     assert set(found) == set(range(COUNT)), "lost, or never sent"
     # At least once: what was delivered and not settled at a kill or a loss comes again; no more than that can.
     assert twice <= 3 * 100 * 2 * 5, "more came twice than can have been in hand"

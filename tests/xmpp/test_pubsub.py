@@ -11,7 +11,6 @@ from xml.etree import ElementTree as ET
 
 import pytest
 import slixmpp
-from unimsg_xmpp.stream import Stream, escape
 
 import unimsg
 from unimsg import Queue, Topic
@@ -19,6 +18,7 @@ from unimsg.registry import URL
 from unimsg.testing import Server
 from unimsg_xmpp import nodes
 from unimsg_xmpp.settings import settings_of
+from unimsg_xmpp.stream import Stream, escape
 
 SECONDS = 10
 
@@ -34,7 +34,9 @@ def url(server: Server, user: str, **options: object) -> str:
 @asynccontextmanager
 async def raw(server: Server, user: str, messages: list[ET.Element]) -> AsyncIterator[Stream]:
     """Yield a stream of a stranger to unimsg."""
-    stream = Stream(settings_of(URL(server.url(user, "pw"))), on_iq=lambda _: None, on_message=messages.append, on_presence=lambda _: None, on_lost=lambda _: None)
+    stream = Stream(
+        settings_of(URL(server.url(user, "pw"))), on_iq=lambda _: None, on_message=messages.append, on_presence=lambda _: None, on_lost=lambda _: None
+    )
     await stream.open()
     try:
         yield stream
