@@ -46,6 +46,7 @@ MAX_MESSAGE_BYTES = 240_000
 UNDER_WAY = 100
 """Items that are published and not answered, at most."""
 HEARTBEAT = 15.0
+TRIES = 5
 
 
 def _emulated(note: str) -> Feature:
@@ -242,11 +243,18 @@ class PubsubDriver:
         if not self._create:
             await self._exists(node)
             return
-        try:
-            await self._ask(nodes.create(node, self._access))
-        except StanzaError as error:
-            if error.condition != "conflict" and not await self._there(node):
-                raise self._ours(error, f"make the node {node}") from error
+        for attempt in range(1, TRIES + 1):
+            try:
+                await self._ask(nodes.create(node, self._access))
+            except StanzaError as error:
+                if error.condition == "conflict" or await self._there(node):
+                    break
+                # ejabberd fails so when several make one node at once; whoever won, it is there in a moment.
+                if error.condition not in ("internal-server-error", "resource-constraint") or attempt == TRIES:
+                    raise self._ours(error, f"make the node {node}") from error
+                await asyncio.sleep(0.05 * attempt)
+            else:
+                break
         self._known.add(node)
 
     async def _there(self, node: str) -> bool:

@@ -55,7 +55,11 @@ async def take(url: str, place: str, count: int, mode: str, subscribers: int = 1
     connections = [await unimsg.connect(url) for _ in range(subscribers)]
     tasks = [asyncio.create_task(one(connection)) for connection in connections]
     for _ in tasks:
-        await ready.acquire()
+        acquired = asyncio.create_task(ready.acquire())
+        await asyncio.wait((acquired, *tasks), return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            if task.done():
+                task.result()
     print("ready", flush=True)
     times = await asyncio.gather(*tasks)
     tell(rate=count * subscribers / (max(end for _, end in times) - min(begun for begun, _ in times)))

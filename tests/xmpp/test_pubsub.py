@@ -155,3 +155,16 @@ async def test_it_comes_back_when_the_stream_was_cut(xmpp_server: Server) -> Non
                 await asyncio.sleep(0.01)
         await producer.send("after")
         assert (await consumer.receive(timeout=SECONDS)).body == "after"  # type: ignore[union-attr]
+
+
+async def test_many_may_begin_with_one_topic_at_once(xmpp_server: Server) -> None:
+    name = topic()
+    connections = [await unimsg.connect(url(xmpp_server, "admin")) for _ in range(8)]
+    try:
+        consumers = await asyncio.gather(*(connection.consumer(name) for connection in connections))
+        async with connections[0].producer(name) as producer:
+            await producer.send("x")
+        assert [(await consumer.receive(timeout=SECONDS)).body for consumer in consumers] == ["x"] * 8  # type: ignore[union-attr]
+    finally:
+        for connection in connections:
+            await connection.close()
