@@ -121,11 +121,11 @@ class Subscriber:
             if not arriving.done():
                 arriving.cancel()
             await asyncio.wait((arriving, changing))
+            if not arriving.cancelled() and arriving.exception() is None and (found := arriving.result()):
+                self._push(found)  # also while we are stopped: what has a number goes back as never shown
         if not arriving.cancelled():
-            found = arriving.result()
-            if found:
-                self._push(found)
-                await self._session.stream.drain()
+            arriving.result()
+            await self._session.stream.drain()
 
     def _push(self, found: Sequence[Delivery]) -> None:
         """Send deliveries; large ones in several stanzas."""
