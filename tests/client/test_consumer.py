@@ -116,7 +116,7 @@ async def test_a_loop_that_is_left_normally_acknowledges_its_message(connection:
         async for message in consumer:
             if message.body == 2:
                 break
-    assert await rest(connection) == [(3, 1)]
+    assert [number for number, _ in await rest(connection)] == [3]
 
 
 async def test_a_loop_that_fails_gives_its_message_back(connection: Connection) -> None:
@@ -199,7 +199,11 @@ async def test_what_was_read_ahead_goes_back_unseen(connection: Connection) -> N
     await fill(connection, *range(10))
     async with connection.consumer(QUEUE, prefetch=10) as consumer:
         await consumer.receive()
-    assert await rest(connection) == [(number, 1) for number in range(1, 10)]
+    left = await rest(connection)
+    assert [number for number, _ in left] == list(range(1, 10))
+    if connection.capabilities.supports("direct"):
+        return  # what was on its way to us when we closed may have been counted: the contract says "where the broker allows"
+    assert {count for _, count in left} == {1}
 
 
 async def test_release_with_a_delay_is_never_early(connection: Connection) -> None:
