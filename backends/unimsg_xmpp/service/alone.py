@@ -65,9 +65,7 @@ class Probes:
                 async with asyncio.timeout(PATIENCE):
                     alone = await self._over
             except TimeoutError:
-                if self._rival:
-                    continue  # one that started with us, and that leaves: look again
-                alone = False
+                continue  # a rival that started with us and leaves, or a server that is busy: one that serves would have said so at once
             finally:
                 self._over = None
             if alone:
