@@ -31,7 +31,7 @@ def test_its_certificate_is_good(xmpp_server: Server) -> None:
 
 
 def test_it_listens_on_the_loopback_interface_only(xmpp_server: Server) -> None:
-    ports = {xmpp_server.port, xmpp_server.tls_port, xmpp_server.component_port}
+    ports = {xmpp_server.port, xmpp_server.tls_port, *xmpp_server.component_ports.values()}
 
     assert listening(xmpp_server.pid) == {f"0100007F:{port:04X}" for port in ports}
 
@@ -55,7 +55,7 @@ def test_nothing_tells_a_secret(xmpp_server: Server) -> None:
 
 
 def test_urls(xmpp_server: Server) -> None:
-    secret, port = xmpp_server.component_secret, xmpp_server.component_port
+    secret, port = xmpp_server.component_secret, xmpp_server.component_ports["other1"]
 
     assert xmpp_server.url("bob", "a b/c", ca=None) == f"xmpp://bob:a%20b%2Fc@localhost?host=127.0.0.1&port={xmpp_server.port}"
     assert xmpp_server.url().endswith(f"&ca={xmpp_server.ca}")

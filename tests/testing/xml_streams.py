@@ -18,7 +18,7 @@ def features(server: Server) -> str:
 
 def handshake(server: Server, name: str, secret: str) -> str:
     """Return what the server answers to a component (XEP-0114, section 3)."""
-    with socket.create_connection((server.host, server.component_port), 20) as stream:
+    with socket.create_connection((server.host, server.component_ports[name]), 20) as stream:
         stream.sendall(_header("jabber:component:accept", f"{name}.localhost"))
         number = re.search(r"\bid=['\"]([^'\"]+)", _until(stream, ">", after="<stream:stream"))
         assert number

@@ -24,6 +24,7 @@ class Ejabberd(Server):
     """
 
     kind: ClassVar[str] = "ejabberd"
+    port_each: ClassVar[bool] = True
     storages: ClassVar[tuple[str, ...]] = ("internal", "memory", "sql")
 
     def check_installed(self) -> None:
@@ -80,11 +81,13 @@ class Ejabberd(Server):
         client = {"ip": self.host, "module": "ejabberd_c2s", "access": "all", "max_stanza_size": size, "shaper": "c2s_shaper" if stock else "none"}
         if not stock:
             client |= {"max_fsm_queue": 1_000_000, "backlog": 128}
-        component: dict[str, Any] = {"ip": self.host, "module": "ejabberd_service", "port": self.component_port, "access": "all", "check_from": True}
-        component["hosts"] = {f"{name}.{self.domain}": {"password": self.component_secret} for name in self.components}
-        component["shaper"] = "none"
+        component: dict[str, Any] = {"ip": self.host, "module": "ejabberd_service", "access": "all", "check_from": True, "shaper": "none"}
         if not stock or self.max_stanza:
             component["max_stanza_size"] = size
+        # Whoever connects to a listener gets the stanzas of all its hosts: so each component has a listener of its own.
+        components = [
+            {**component, "port": port, "hosts": {f"{name}.{self.domain}": {"password": self.component_secret}}} for name, port in self.component_ports.items()
+        ]
         creators = {"user": [f"{name}@{self.domain}" for name in self.node_creators]} if self.node_creators is not None else {"user_regexp": ""}
         return {
             "hosts": [self.domain],
@@ -102,7 +105,7 @@ class Ejabberd(Server):
             "listen": [
                 {**client, "port": self.port, "starttls": True, "starttls_required": self.tls_required},
                 {**client, "port": self.tls_port, "tls": True},
-                component,
+                *components,
             ],
             "shaper": {"normal": {"rate": 3000, "burst_size": 20_000}},
             "shaper_rules": {

@@ -38,6 +38,8 @@ class Server(abc.ABC):
     """
 
     kind: ClassVar[str]
+    port_each: ClassVar[bool] = False
+    """Whether each component needs a port of its own."""
     """The launcher's name, as in `unimsg testing up KIND`."""
 
     storages: ClassVar[tuple[str, ...]]
@@ -76,6 +78,7 @@ class Server(abc.ABC):
         self.users = tuple(users)
         self.component_secret = secrets.token_urlsafe(18)
         self.port = self.tls_port = self.component_port = 0
+        self.component_ports: dict[str, int] = {}
         self._certificates: Certificates | None = None
         self._process: Process | None = None
         self._offset = 0  # where the log of this start begins
@@ -133,7 +136,11 @@ class Server(abc.ABC):
     def component_url(self, name: str | None = None, **options: object) -> str:
         """Return the URL for a service, one of `components` (the first if not said)."""
         secret = quote(self.component_secret, safe="")
-        return self._url(f":{secret}", f"{name or self.components[0]}.{self.domain}", {"port": self.component_port, **options})
+        return self._url(
+            f":{secret}",
+            f"{name or self.components[0]}.{self.domain}",
+            {"port": self.component_ports.get(name or self.components[0], self.component_port), **options},
+        )
 
     def add_user(self, name: str, password: str = PASSWORD) -> None:
         """Make an account on the running server."""
@@ -215,7 +222,12 @@ class Server(abc.ABC):
     def _begin(self, choose: bool) -> None:
         for attempt in range(1, _ATTEMPTS + 1):
             if choose:
-                self.port, self.tls_port, self.component_port = free_ports(3)
+                self.port, self.tls_port, self.component_port, *more = free_ports(2 + (max(1, len(self.components)) if self.port_each else 1))
+                self.component_ports = (
+                    dict(zip(self.components, (self.component_port, *more), strict=False))
+                    if self.port_each
+                    else dict.fromkeys(self.components, self.component_port)
+                )
             try:
                 self._launch()
             except _PortTakenError:
@@ -227,7 +239,7 @@ class Server(abc.ABC):
             self.add_users(((name, PASSWORD) for name in self.users), keep=True)  # a folder that was given may have them
 
     def _launch(self) -> None:
-        ports = (self.port, self.tls_port, self.component_port)
+        ports = (self.port, self.tls_port, *sorted({self.component_port, *self.component_ports.values()}))
         if not all(map(is_free, ports)):
             raise _PortTakenError
         command, env = self.configure()

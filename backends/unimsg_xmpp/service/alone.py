@@ -71,7 +71,8 @@ class Probes:
             if alone:
                 return
             break
-        raise AnotherServiceError(f"another service is running at {self._domain}: it got some of the requests that we sent to ourselves")
+        lost = f"it got {len(self._missing)} of the {PROBES} requests that we sent to ourselves"
+        raise AnotherServiceError(f"another service is running at {self._domain}: {lost}")
 
     def heard(self, iq: Element, kid: Element, *, serving: bool) -> None:
         """Take a `<probe>`: ours, or another service's."""
