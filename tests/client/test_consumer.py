@@ -8,6 +8,8 @@ import pytest
 import unimsg
 from unimsg import Connection, Queue, Topic
 
+from .counting import counted
+
 QUEUE = Queue("q")
 
 
@@ -23,7 +25,7 @@ async def rest(connection: Connection) -> list[tuple[object, int]]:
     found = []
     async with connection.consumer(QUEUE) as consumer:
         while (message := await consumer.receive()).body != "end":
-            found.append((message.body, message.delivery_count))
+            found.append((message.body, counted(connection, message.delivery_count)))
     return found
 
 

@@ -7,6 +7,8 @@ import pytest
 import unimsg
 from unimsg import Connection, Queue
 
+from .counting import counted
+
 IN, OUT = Queue("in"), Queue("out")
 
 
@@ -23,7 +25,7 @@ async def rest(connection: Connection, queue: Queue = IN) -> list[tuple[object, 
     found = []
     async with connection.consumer(queue) as consumer:
         while (message := await consumer.receive()).body != "end":
-            found.append((message.body, message.delivery_count))
+            found.append((message.body, counted(connection, message.delivery_count)))
     return found
 
 
